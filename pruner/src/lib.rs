@@ -1,0 +1,4 @@
+//! Offline pruning, conversion and measurement of neural networks.
+#![forbid(unsafe_code)]
+
+pub mod data;
