@@ -324,6 +324,15 @@ impl Op {
         }
     }
 
+    /// The bias of a linear or convolution.
+    pub fn bias(&self) -> Option<TensorId> {
+        match self {
+            Self::Conv2d(conv) => conv.bias,
+            Self::Linear(linear) => linear.bias,
+            _ => None,
+        }
+    }
+
     /// The operator's name, as used in `model.toml` and in reports.
     pub fn name(&self) -> &'static str {
         match self {

@@ -11,10 +11,7 @@ pub(crate) struct Line {
 impl Line {
     /// A line that starts with `name`.
     pub(crate) fn new(name: &str) -> Self {
-        let mut line = Self {
-            bytes: [0; 64],
-            len: 0,
-        };
+        let mut line = Self { bytes: [0; 64], len: 0 };
         for byte in name.bytes() {
             line.push(byte);
         }

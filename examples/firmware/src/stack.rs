@@ -4,6 +4,7 @@ use core::ptr;
 
 use cortex_m_rt::STACK_PAINT_VALUE;
 
+// SAFETY: the linker script of cortex-m-rt defines both; only their addresses are used.
 unsafe extern "C" {
     /// Lowest word of the stack, from the linker script.
     static _stack_end: u32;

@@ -215,7 +215,7 @@ mod encode {
     }
 
     /// The record of a node; `None` if the operator has no place in a file
-    /// (batch normalisation) or the node has too many inputs.
+    /// (batch normalisation, a slope that is not finite) or the node has too many inputs.
     pub(in crate::container) fn encode(op: &Op, inputs: &[ValueId]) -> Option<Vec<u8>> {
         let mut attributes = Vec::new();
         let out = &mut attributes;
@@ -292,6 +292,9 @@ mod encode {
         inputs.iter().for_each(|id| push_u16s(&mut record, &[id.0]));
         record.resize(record.len().next_multiple_of(4), 0);
         if let Activation::LeakyRelu(slope) = activation {
+            if !slope.is_finite() {
+                return None;
+            }
             record.extend_from_slice(&slope.to_le_bytes());
         }
         record.extend_from_slice(&attributes);

@@ -4,7 +4,7 @@ use super::node::{self, value_ids};
 use super::sections::{Section, Sections};
 use super::{FEATURE_I8, PAYLOAD_ALIGN};
 use crate::bytes::{Fields, first_nonzero, u16_at, u32_at, u64_at};
-use crate::encoding::{BlockIndex, Encoding, Matrix, MatrixDesc, ValueType, Values};
+use crate::encoding::{BlockIndex, Dense, Encoding, Matrix, MatrixDesc, ValueType, Values};
 use crate::plan::PlanView;
 use crate::op::MAX_INPUTS;
 use crate::{FormatError, Limits, MAX_RANK, Op, Place, Problem, Shape, TensorId, ValueId};
@@ -104,14 +104,18 @@ impl<'a> Model<'a> {
         let table = sections.require(Section::Tensors)?;
         let fail = at(Section::Tensors);
         let count = u32_at(table, 0).ok_or(fail(short(4, table.len())))?;
-        if count > limits.tensors {
-            return Err(fail(Problem::Limit { limit: limits.tensors.into(), found: count.into() }));
+        let limit = limits.tensors.min(u16::MAX.into());
+        if count > limit {
+            return Err(fail(Problem::Limit { limit: limit.into(), found: count.into() }));
         }
         // Four zero bytes keep the entries aligned to eight.
         let tensors = table.get(8..).unwrap_or(&[]);
-        if tensors.len() != count as usize * TENSOR_LEN || u32_at(table, 4) != Some(0) {
-            let expected = 8 + count as u64 * TENSOR_LEN as u64;
+        let expected = 8 + u64::from(count) * TENSOR_LEN as u64;
+        if table.len() as u64 != expected {
             return Err(fail(Problem::Length { expected, found: table.len() as u64 }));
+        }
+        if u32_at(table, 4) != Some(0) {
+            return Err(fail(Problem::NotZero { offset: 4 }));
         }
 
         let value_count = values as usize;
@@ -214,7 +218,7 @@ impl<'a> Model<'a> {
             if (desc.rows, desc.cols) != (rows, cols) {
                 return Err(Problem::TensorShape { expected: (rows, cols), found: (desc.rows, desc.cols) });
             }
-            if Some(id) != op.weight() && (desc.encoding, desc.values) != (Encoding::Dense, ValueType::F32) {
+            if Some(id) == op.bias() && (desc.encoding, desc.values) != (Encoding::Dense, ValueType::F32) {
                 return Err(Problem::Encoding);
             }
         }
@@ -235,8 +239,11 @@ impl<'a> Model<'a> {
         }
         if let Some(bytes) = self.sections.get(Section::Info) {
             let mut strings = Strings { bytes };
-            while strings.next().is_some() {}
+            let found = strings.by_ref().count() as u32;
             check_strings_end(strings.bytes).map_err(fail(Section::Info))?;
+            if !found.is_multiple_of(2) {
+                return Err(fail(Section::Info)(Problem::Count { expected: found + 1, found }));
+            }
         }
         if let Some(bytes) = self.sections.get(Section::Preprocess) {
             let preprocess = PreprocessView::split(bytes).ok_or(fail(Section::Preprocess)(Problem::Length {
@@ -341,8 +348,8 @@ impl<'a> Model<'a> {
 
     /// A constant vector (bias); `None` if there is none, or it is not dense f32.
     pub fn vector(&self, id: TensorId) -> Option<&'a [f32]> {
-        match self.tensor(id)?.1.values() {
-            Values::F32(values) => Some(values),
+        match self.tensor(id)?.1 {
+            Matrix::Dense(Dense { values: Values::F32(values), .. }) => Some(values),
             _ => None,
         }
     }

@@ -142,11 +142,11 @@ impl<'a> Sections<'a> {
             ) else {
                 return Err(fail(Problem::Truncated { needed: ENTRY_LEN as u64, found: 0 }));
             };
+            if kind < last_kind || kind == 0 {
+                return Err(fail(Problem::Code { found: kind }));
+            }
             if kind == last_kind {
                 return Err(fail(Problem::DuplicateSection));
-            }
-            if kind < last_kind {
-                return Err(fail(Problem::Code { found: kind }));
             }
             if flags & !MAY_IGNORE != 0 || reserved != 0 {
                 return Err(fail(Problem::NotZero { offset: if reserved != 0 { 28 } else { 4 } }));

@@ -10,7 +10,7 @@ use super::sections::{MAY_IGNORE, Section};
 use super::{ENTRY_LEN, FEATURE_I8, HEADER_LEN, MAGIC, MAJOR, MINOR, PAYLOAD_ALIGN, SECTION_ALIGN};
 use crate::encoding::{BlockIndex, Encoding, MatrixDesc, Packed, ValueType};
 use crate::graph::{Graph, GraphError};
-use crate::op::MAX_INPUTS;
+use crate::op::{MAX_INPUTS, TensorId};
 use crate::plan::planner::{Plan, PlanOptions, plan};
 
 /// How inputs are scaled and normalised: `(x · scale − mean) / std` per channel.
@@ -42,12 +42,13 @@ pub enum WriteError {
     /// The graph is not valid.
     Graph(GraphError),
     /// The node's operator has no place in a file (batch normalisation must be
-    /// folded first), or it has too many inputs.
+    /// folded first, slopes must be finite), or it has too many inputs.
     Node {
         /// The node's name.
         node: String,
     },
-    /// Packed constants do not match the graph's tensors, or describe themselves wrongly.
+    /// Packed constants do not match the graph's tensors, describe themselves
+    /// wrongly, or a bias is not dense f32.
     Tensors,
     /// A name or info text is longer than 65535 bytes.
     Text,
@@ -69,7 +70,7 @@ impl fmt::Display for WriteError {
                 f,
                 "node `{node}` cannot be written: batch norms are folded first, and a node has at most {MAX_INPUTS} inputs"
             ),
-            Self::Tensors => f.write_str("the packed constants are not those of the graph"),
+            Self::Tensors => f.write_str("the packed constants are not those of the graph, or a bias is not dense f32"),
             Self::Text => f.write_str("a name or info text is longer than 65535 bytes"),
             Self::Preprocess => f.write_str("preprocessing numbers must be finite, and std not zero"),
         }
@@ -106,6 +107,12 @@ impl Layout {
         let plan = plan(graph, options)?;
         let matches = |desc: &MatrixDesc, tensor: &crate::graph::Tensor| (desc.rows, desc.cols) == (tensor.rows, tensor.cols);
         if descs.len() != graph.tensors.len() || !descs.iter().zip(&graph.tensors).all(|(d, t)| matches(d, t)) {
+            return Err(WriteError::Tensors);
+        }
+        let usable_bias = |id: &TensorId| {
+            descs.get(usize::from(id.0)).map(|d| (d.encoding, d.values)) == Some((Encoding::Dense, ValueType::F32))
+        };
+        if !graph.nodes.iter().filter_map(|node| node.op.bias()).all(|id| usable_bias(&id)) {
             return Err(WriteError::Tensors);
         }
         let (tensors, data_len) = tensor_table(descs)?;

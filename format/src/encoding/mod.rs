@@ -154,8 +154,7 @@ impl MatrixDesc {
         Some(scales + index + values)
     }
 
-    /// Fraction of zeros: weights not stored, or stored as zeros, are not told
-    /// apart here; see [`Matrix::count_nonzero`].
+    /// Number of weights, stored or not.
     pub fn weights(&self) -> u64 {
         u64::from(self.rows) * u64::from(self.cols)
     }

@@ -39,10 +39,13 @@ pub(super) fn row_bytes(cols: u32, n: u8, m: u8) -> usize {
 
 /// Length of the position array, if the parameters fit the matrix.
 pub(super) fn index_len(desc: &MatrixDesc, n: u8, m: u8) -> Option<u64> {
-    let fits = n >= 1 && n < m && m <= 16 && desc.cols.is_multiple_of(u32::from(m));
-    let stored = u64::from(desc.rows) * (u64::from(desc.cols) / u64::from(m.max(1))) * u64::from(n);
-    let bytes = u64::from(desc.rows) * row_bytes(desc.cols, n, m) as u64;
-    (fits && stored == u64::from(desc.stored)).then(|| bytes.next_multiple_of(4))
+    if n == 0 || n >= m || m > 16 || !desc.cols.is_multiple_of(m.into()) {
+        return None;
+    }
+    let row_stored = u64::from(desc.cols / u32::from(m)) * u64::from(n);
+    let row_bytes = (row_stored * u64::from(position_bits(m))).div_ceil(8);
+    let rows = u64::from(desc.rows);
+    (rows * row_stored == u64::from(desc.stored)).then(|| (rows * row_bytes).next_multiple_of(4))
 }
 
 /// Position `i` of a row.

@@ -90,13 +90,14 @@ impl Quantized {
                 ValueType::Bf16 => rounded.extend(line.iter().map(|&w| bf16::from_f32(w).to_f32())),
                 ValueType::I8 => {
                     let peak = line.iter().fold(0.0f32, |peak, w| peak.max(w.abs()));
-                    let scale = if peak > 0.0 { peak / 127.0 } else { 1.0 };
+                    // Rows too small for a normal scale are all zeros.
+                    let scale = Some(peak / 127.0).filter(|s| *s >= f32::MIN_POSITIVE).unwrap_or(1.0);
                     scales.push(scale);
                     rounded.extend(line.iter().map(|&w| round(w / scale).clamp(-127.0, 127.0)));
                 }
             }
         }
-        // A scale that underflowed makes quotients infinite, a weight too large for f16 does too.
+        // A weight too large for f16 rounds to infinity.
         if let Some(at) = rounded.iter().zip(weights).position(|(r, w)| !r.is_finite() || !w.is_finite()) {
             return Err(PackError::NotFinite { row: (at / width) as u32, col: (at % width) as u32 });
         }

@@ -72,6 +72,11 @@ impl<'a> PlanView<'a> {
         if arena_bytes > limits.arena_bytes {
             return Err(Problem::Limit { limit: limits.arena_bytes.into(), found: arena_bytes.into() });
         }
+        // Ranges that saturate at the end of 32 bits cannot pass for the arena's end.
+        if !arena_bytes.is_multiple_of(4) {
+            let expected = u64::from(arena_bytes).next_multiple_of(4);
+            return Err(Problem::Length { expected, found: arena_bytes.into() });
+        }
         if !align.is_power_of_two() || !(4..=MAX_ALIGN).contains(&align) {
             return Err(Problem::Offset { expected: MAX_ALIGN.into(), found: align.into() });
         }
@@ -158,6 +163,9 @@ impl<'a> PlanView<'a> {
         let output = self.range(model, node.output.0.into());
         let scratch = self.scratch(node.index);
         self.check_range(&scratch).map_err(fail)?;
+        if scratch.bytes() == 0 && scratch.start != 0 {
+            return Err(fail(Problem::Offset { expected: 0, found: scratch.start.into() }));
+        }
         let input = node.inputs().next().map_or(Shape::SCALAR, |id| model.shape(id));
         let needed = scratch_bytes(&node.op, input).map_err(|e| fail(e.into()))?;
         if scratch.bytes() != 0 && scratch.bytes() != needed {
@@ -195,7 +203,7 @@ impl<'a> PlanView<'a> {
 
     fn check_range(&self, range: &Range) -> Result<(), Problem> {
         if !range.start.is_multiple_of(self.align) {
-            let expected = range.start.next_multiple_of(self.align).into();
+            let expected = u64::from(range.start).next_multiple_of(self.align.into());
             return Err(Problem::Offset { expected, found: range.start.into() });
         }
         if range.end > self.arena_bytes {

@@ -75,10 +75,7 @@ mod tests {
     fn keys_go_before_customary_names() {
         let names = ["y", "x", "features"].map(str::to_owned);
         assert_eq!(choose(&names, None, INPUT_KEYS), Some("x"));
-        assert_eq!(
-            choose(&names, Some("features"), INPUT_KEYS),
-            Some("features")
-        );
+        assert_eq!(choose(&names, Some("features"), INPUT_KEYS), Some("features"));
         assert_eq!(choose(&names, Some("z"), INPUT_KEYS), None);
         let error = missing("inputs", Some("z"), INPUT_KEYS, &names);
         assert_eq!(

@@ -58,10 +58,7 @@ mod tests {
         let (inputs, labels) = parse(&two_records()).unwrap();
         assert_eq!(inputs.shape, [2, 3, 32, 32]);
         let values = inputs.to_f32().unwrap();
-        assert_eq!(
-            (values[0], values[255], values[PIXELS]),
-            (0.0, 255.0, 200.0)
-        );
+        assert_eq!((values[0], values[255], values[PIXELS]), (0.0, 255.0, 200.0));
         assert_eq!(labels.to_labels().unwrap(), [9, 0]);
     }
 

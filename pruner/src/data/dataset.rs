@@ -24,11 +24,7 @@ impl Dataset {
     /// # Errors
     ///
     /// When there is no sample, a sample has no element, or the counts do not agree.
-    pub fn new(
-        inputs: Vec<f32>,
-        sample_shape: Vec<usize>,
-        labels: Option<Vec<u32>>,
-    ) -> Result<Self, Defect> {
+    pub fn new(inputs: Vec<f32>, sample_shape: Vec<usize>, labels: Option<Vec<u32>>) -> Result<Self, Defect> {
         let features = sample_shape
             .iter()
             .try_fold(1, |product: usize, &size| product.checked_mul(size))

@@ -48,9 +48,8 @@ pub(super) enum Layout {
 impl Description {
     /// Reads a `data.toml`; its file names then are relative to where it lies.
     pub(super) fn open(path: &Path) -> Result<Self, DataError> {
-        let text = String::from_utf8(file::read(path)?).map_err(|error| {
-            Defect::new(format!("is not text ({error})"), "save it as UTF-8").in_file(path)
-        })?;
+        let text = String::from_utf8(file::read(path)?)
+            .map_err(|error| Defect::new(format!("is not text ({error})"), "save it as UTF-8").in_file(path))?;
         let mut description: Self = toml::from_str(&text).map_err(|error| {
             Defect::new(
                 error.to_string().trim_end(),
@@ -78,10 +77,7 @@ impl Format {
     pub(super) fn of(path: &Path) -> Option<Self> {
         let name = path.file_name()?.to_str()?.to_ascii_lowercase();
         let name = name.strip_suffix(".gz").unwrap_or(&name);
-        match Path::new(name)
-            .extension()
-            .and_then(|extension| extension.to_str())
-        {
+        match Path::new(name).extension().and_then(|extension| extension.to_str()) {
             Some("npy") => Some(Self::Npy),
             Some("npz") => Some(Self::Npz),
             Some("safetensors") => Some(Self::Safetensors),

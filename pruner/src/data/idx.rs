@@ -25,14 +25,9 @@ pub(super) fn parse(bytes: &[u8]) -> Result<RawTensor, Defect> {
         0x0E => Dtype::F64,
         _ => return Err(not_idx()),
     };
-    let (sizes, values) = rest
-        .split_at_checked(4 * usize::from(*rank))
-        .ok_or_else(not_idx)?;
+    let (sizes, values) = rest.split_at_checked(4 * usize::from(*rank)).ok_or_else(not_idx)?;
     let (sizes, _) = sizes.as_chunks();
-    let shape = sizes
-        .iter()
-        .map(|&size| u32::from_be_bytes(size) as usize)
-        .collect();
+    let shape = sizes.iter().map(|&size| u32::from_be_bytes(size) as usize).collect();
     RawTensor::from_big_endian(dtype, shape, values.to_vec())
 }
 
@@ -57,18 +52,13 @@ pub(super) fn labels_beside(images: &Path) -> Option<PathBuf> {
 mod tests {
     use super::*;
 
-    const TWO_IMAGES: &[u8] = &[
-        0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 3, 1, 2, 3, 253, 254, 255,
-    ];
+    const TWO_IMAGES: &[u8] = &[0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 3, 1, 2, 3, 253, 254, 255];
 
     #[test]
     fn bytes_become_values() {
         let tensor = parse(TWO_IMAGES).unwrap();
         assert_eq!(tensor.shape, [2, 1, 3]);
-        assert_eq!(
-            tensor.to_f32().unwrap(),
-            [1.0, 2.0, 3.0, 253.0, 254.0, 255.0]
-        );
+        assert_eq!(tensor.to_f32().unwrap(), [1.0, 2.0, 3.0, 253.0, 254.0, 255.0]);
     }
 
     #[test]

@@ -15,10 +15,7 @@ pub(super) fn move_channels_first(values: &mut [f32], sample_shape: &mut [usize]
         sample.copy_from_slice(values);
         for (channel, plane) in values.chunks_exact_mut(features / channels).enumerate() {
             let stored = sample.iter().skip(channel).step_by(channels);
-            plane
-                .iter_mut()
-                .zip(stored)
-                .for_each(|(to, &from)| *to = from);
+            plane.iter_mut().zip(stored).for_each(|(to, &from)| *to = from);
         }
     }
 }

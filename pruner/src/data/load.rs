@@ -30,25 +30,19 @@ pub struct Loaded {
 /// [`DataError::Io`] when a file cannot be read, [`DataError::Invalid`] when its content, or the
 /// description, is not usable.
 pub fn load(path: &Path) -> Result<Loaded, DataError> {
-    let mut description = if path
-        .extension()
-        .is_some_and(|extension| extension == "toml")
-    {
+    let mut description = if path.extension().is_some_and(|extension| extension == "toml") {
         Description::open(path)?
     } else {
         Description::of_file(path)
     };
     let file = &description.file;
-    let format = description
-        .format
-        .or_else(|| Format::of(file))
-        .ok_or_else(|| {
-            Defect::new(
-                "its name does not tell the format",
-                "name the `format` in a data.toml: idx, cifar10, npz, npy or safetensors",
-            )
-            .in_file(file)
-        })?;
+    let format = description.format.or_else(|| Format::of(file)).ok_or_else(|| {
+        Defect::new(
+            "its name does not tell the format",
+            "name the `format` in a data.toml: idx, cifar10, npz, npy or safetensors",
+        )
+        .in_file(file)
+    })?;
     if format == Format::Idx && description.labels.is_none() {
         description.labels = idx::labels_beside(file);
     }
@@ -108,9 +102,7 @@ fn read_inputs(
         Format::Npy => npy::parse(&bytes).map(|inputs| (inputs, None)),
         Format::Cifar10 => cifar::parse(&bytes).map(|(inputs, labels)| (inputs, Some(labels))),
         Format::Npz => Npz::open(bytes).and_then(|mut archive| by_name(&mut archive)),
-        Format::Safetensors => {
-            safetensors::open(&bytes).and_then(|mut archive| by_name(&mut archive))
-        }
+        Format::Safetensors => safetensors::open(&bytes).and_then(|mut archive| by_name(&mut archive)),
     };
     arrays.map_err(|defect| defect.in_file(path))
 }
@@ -122,9 +114,7 @@ fn read_labels(path: &Path, format: Format, key: Option<&str>) -> Result<RawTens
         Format::Npy => npy::parse(&bytes),
         Format::Cifar10 => cifar::parse(&bytes).map(|(_, labels)| labels),
         Format::Npz => Npz::open(bytes).and_then(|mut archive| archive.required_labels(key)),
-        Format::Safetensors => {
-            safetensors::open(&bytes).and_then(|mut archive| archive.required_labels(key))
-        }
+        Format::Safetensors => safetensors::open(&bytes).and_then(|mut archive| archive.required_labels(key)),
     };
     labels.map_err(|defect| defect.in_file(path))
 }
@@ -176,18 +166,13 @@ fn assemble(
     if let [height, width] = sample_shape[..] {
         sample_shape = vec![1, height, width];
     }
-    let labels = labels
-        .map(|labels| labels.to_labels())
-        .transpose()
-        .map_err(in_labels)?;
+    let labels = labels.map(|labels| labels.to_labels()).transpose().map_err(in_labels)?;
     let dataset = Dataset::new(values, sample_shape, labels)
         .map_err(in_inputs)?
         .with_class_names(description.class_names)
         .map_err(in_description)?;
     if let Some(preprocess) = &description.preprocess {
-        preprocess
-            .validate(dataset.channels())
-            .map_err(in_description)?;
+        preprocess.validate(dataset.channels()).map_err(in_description)?;
     }
     Ok(Loaded {
         dataset,
@@ -252,10 +237,7 @@ mod tests {
     #[test]
     fn defects_name_the_file_that_mends_them() {
         let error = refused("file = 'x.npy'\nlabels = 'three.npy'\n");
-        assert!(
-            error.contains("three.npy: 3 labels for 2 inputs"),
-            "{error}"
-        );
+        assert!(error.contains("three.npy: 3 labels for 2 inputs"), "{error}");
         let error = refused("file = 'x.npy'\nrows = [0, 3]\n");
         assert!(error.contains("data.toml: rows [0, 3]"), "{error}");
         let error = refused("file = 'x.npy'\n[preprocess]\nstd = [1, 1, 1]\n");

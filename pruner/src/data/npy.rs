@@ -37,10 +37,7 @@ pub fn read_f32(path: &Path) -> Result<(Vec<usize>, Vec<f32>), DataError> {
 pub fn write_f32(path: &Path, shape: &[usize], data: &[f32]) -> Result<(), DataError> {
     let array = ArrayViewD::from_shape(IxDyn(shape), data).map_err(|error| {
         Defect::new(
-            format!(
-                "{} values do not have shape {shape:?} ({error})",
-                data.len()
-            ),
+            format!("{} values do not have shape {shape:?} ({error})", data.len()),
             "pass the shape of the array",
         )
         .in_file(path)
@@ -153,8 +150,7 @@ fn row_major(shape: &[usize], size: usize, data: &[u8]) -> Result<Vec<u8>, Defec
     // Column-major is row-major with the axes reversed; the bytes of a value are the last axis.
     let stored: Vec<_> = shape.iter().rev().copied().chain([size]).collect();
     let axes: Vec<_> = (0..shape.len()).rev().chain([shape.len()]).collect();
-    let array = ArrayViewD::from_shape(IxDyn(&stored), data)
-        .map_err(|error| unsound(&error.to_string()))?;
+    let array = ArrayViewD::from_shape(IxDyn(&stored), data).map_err(|error| unsound(&error.to_string()))?;
     Ok(array.permuted_axes(IxDyn(&axes)).iter().copied().collect())
 }
 
@@ -178,9 +174,7 @@ mod tests {
 
     fn replaced(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
         assert_eq!(from.len(), to.len());
-        let at = bytes
-            .windows(from.len())
-            .position(|part| part == from.as_bytes());
+        let at = bytes.windows(from.len()).position(|part| part == from.as_bytes());
         let mut bytes = bytes.to_vec();
         bytes[at.unwrap()..][..to.len()].copy_from_slice(to.as_bytes());
         bytes
@@ -231,8 +225,7 @@ mod tests {
         shaped("(99999999999999999999999999,)");
         shaped("(-1,)");
         shaped("(1e400+1,)");
-        let column_major =
-            "{'descr': '<f4', 'fortran_order': True, 'shape': (0, 99999999999, 99999999999)}\n";
+        let column_major = "{'descr': '<f4', 'fortran_order': True, 'shape': (0, 99999999999, 99999999999)}\n";
         with_header(column_major);
         with_header(&"{".repeat(9_000));
         with_header(&"(".repeat(60_000));

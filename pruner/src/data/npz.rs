@@ -14,9 +14,7 @@ pub(super) struct Npz(ZipArchive<Cursor<Vec<u8>>>);
 impl Npz {
     /// Opens the content of a `.npz` file.
     pub(super) fn open(bytes: Vec<u8>) -> Result<Self, Defect> {
-        ZipArchive::new(Cursor::new(bytes))
-            .map(Self)
-            .map_err(unsound)
+        ZipArchive::new(Cursor::new(bytes)).map(Self).map_err(unsound)
     }
 }
 
@@ -34,8 +32,7 @@ impl Archive for Npz {
         let bytes = read_at_most(member, MAX_BYTES)
             .map_err(unsound)?
             .ok_or_else(too_large)?;
-        npy::parse(&bytes)
-            .map_err(|defect| Defect::new(format!("`{name}` {}", defect.problem), defect.remedy))
+        npy::parse(&bytes).map_err(|defect| Defect::new(format!("`{name}` {}", defect.problem), defect.remedy))
     }
 }
 
@@ -58,9 +55,7 @@ mod tests {
         let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
         let options = SimpleFileOptions::default().compression_method(method);
         zip.start_file("x.npy", options).unwrap();
-        array![[1.0_f32, 2.0], [3.0, 4.0]]
-            .write_npy(&mut zip)
-            .unwrap();
+        array![[1.0_f32, 2.0], [3.0, 4.0]].write_npy(&mut zip).unwrap();
         zip.start_file("y.npy", options).unwrap();
         array![0_i64, 9].write_npy(&mut zip).unwrap();
         zip.start_file("junk.npy", options).unwrap();

@@ -33,9 +33,7 @@ impl Default for Preprocess {
 impl Preprocess {
     /// Whether [`Preprocess::apply`] leaves every value as it is.
     pub fn is_identity(&self) -> bool {
-        self.scale == 1.0
-            && self.mean.iter().all(|&mean| mean == 0.0)
-            && self.std.iter().all(|&std| std == 1.0)
+        self.scale == 1.0 && self.mean.iter().all(|&mean| mean == 0.0) && self.std.iter().all(|&std| std == 1.0)
     }
 
     /// Checks that the numbers can be applied to samples of `channels` channels.
@@ -67,10 +65,7 @@ impl Preprocess {
         for (name, values) in [("mean", &self.mean), ("std", &self.std)] {
             if values.len() > 1 && values.len() != channels {
                 return Err(Defect::new(
-                    format!(
-                        "preprocess.{name} has {} values for {channels} channels",
-                        values.len()
-                    ),
+                    format!("preprocess.{name} has {} values for {channels} channels", values.len()),
                     "give one value, or one for each channel",
                 ));
             }

@@ -13,10 +13,7 @@ pub(super) fn open(bytes: &[u8]) -> Result<SafeTensors<'_>, Defect> {
 impl Archive for SafeTensors<'_> {
     fn names(&self) -> Vec<String> {
         // They are kept in a hash map; sorting makes the messages repeatable.
-        let mut names: Vec<_> = SafeTensors::names(self)
-            .into_iter()
-            .map(String::from)
-            .collect();
+        let mut names: Vec<_> = SafeTensors::names(self).into_iter().map(String::from).collect();
         names.sort_unstable();
         names
     }

@@ -34,19 +34,11 @@ impl RawTensor {
                 "the file is cut short or damaged: fetch or write it again",
             ));
         }
-        Ok(Self {
-            dtype,
-            shape,
-            bytes,
-        })
+        Ok(Self { dtype, shape, bytes })
     }
 
     /// As [`RawTensor::new`], for big-endian `bytes`.
-    pub(super) fn from_big_endian(
-        dtype: Dtype,
-        shape: Vec<usize>,
-        mut bytes: Vec<u8>,
-    ) -> Result<Self, Defect> {
+    pub(super) fn from_big_endian(dtype: Dtype, shape: Vec<usize>, mut bytes: Vec<u8>) -> Result<Self, Defect> {
         let size = (dtype.bitsize() / 8).max(1);
         bytes.chunks_exact_mut(size).for_each(<[u8]>::reverse);
         Self::new(dtype, shape, bytes)
@@ -157,10 +149,7 @@ mod tests {
         assert_eq!(decoded(Dtype::I16, i16s), [-300.0, 300.0]);
         let i64s = bytes_of(&[(-1_i64).to_le_bytes(), 9_i64.to_le_bytes()]);
         assert_eq!(decoded(Dtype::I64, i64s), [-1.0, 9.0]);
-        let f16s = bytes_of(&[
-            f16::from_f32(0.5).to_le_bytes(),
-            f16::INFINITY.to_le_bytes(),
-        ]);
+        let f16s = bytes_of(&[f16::from_f32(0.5).to_le_bytes(), f16::INFINITY.to_le_bytes()]);
         assert_eq!(decoded(Dtype::F16, f16s), [0.5, f32::INFINITY]);
         let bf16s = bytes_of(&[bf16::from_f32(2.0).to_le_bytes(), bf16::ONE.to_le_bytes()]);
         assert_eq!(decoded(Dtype::BF16, bf16s), [2.0, 1.0]);
