@@ -53,7 +53,6 @@ impl<'a> Fields<'a> {
         Some(head)
     }
 
-
     pub(crate) fn u16(&mut self) -> Option<u16> {
         u16_at(self.take(2)?, 0)
     }

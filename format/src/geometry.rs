@@ -82,7 +82,11 @@ impl ConvGeometry {
 
     /// Elements of the packed input, 0 where the input is used as it is.
     pub fn packed_elems(&self) -> usize {
-        if self.packs { self.input.0 as usize * self.channel_stride() } else { 0 }
+        if self.packs {
+            self.input.0 as usize * self.channel_stride()
+        } else {
+            0
+        }
     }
 
     /// Offset in the packed input of kernel position `(ky, kx)` in a group's first channel.
@@ -101,12 +105,18 @@ impl ConvGeometry {
     /// Entries of the table that gives the offset of each weight column in a
     /// group; none for 1×1 kernels, whose columns are `channel_stride` apart.
     pub fn table_len(&self, conv: &Conv2d) -> usize {
-        if conv.kernel == [1, 1] { 0 } else { conv.cols(self.input.0).unwrap_or(0) as usize }
+        if conv.kernel == [1, 1] {
+            0
+        } else {
+            conv.cols(self.input.0).unwrap_or(0) as usize
+        }
     }
 
     /// Scratch bytes for running on a packed input: the packed input and the
     /// table of 32-bit column offsets.
     pub fn scratch_bytes(&self, conv: &Conv2d) -> u32 {
-        (self.packed_elems() as u32).saturating_add(self.table_len(conv) as u32).saturating_mul(4)
+        (self.packed_elems() as u32)
+            .saturating_add(self.table_len(conv) as u32)
+            .saturating_mul(4)
     }
 }

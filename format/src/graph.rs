@@ -46,7 +46,12 @@ pub struct Tensor {
 impl Tensor {
     /// A vector.
     pub fn vector(name: impl Into<String>, data: Vec<f32>) -> Self {
-        Self { name: name.into(), rows: 1, cols: data.len() as u32, data }
+        Self {
+            name: name.into(),
+            rows: 1,
+            cols: data.len() as u32,
+            data,
+        }
     }
 
     /// Convolution weights given as `[out, in / groups, kh, kw]`, the layout of
@@ -58,10 +63,14 @@ impl Tensor {
             return None;
         }
         let filters = data.chunks_exact(cols);
-        let reordered = filters.flat_map(|filter| {
-            (0..plane).flat_map(move |p| (0..inputs).map(move |ci| filter[ci * plane + p]))
-        });
-        Some(Self { name: name.into(), rows: o, cols: cols as u32, data: reordered.collect() })
+        let reordered =
+            filters.flat_map(|filter| (0..plane).flat_map(move |p| (0..inputs).map(move |ci| filter[ci * plane + p])));
+        Some(Self {
+            name: name.into(),
+            rows: o,
+            cols: cols as u32,
+            data: reordered.collect(),
+        })
     }
 }
 
@@ -122,11 +131,21 @@ pub enum GraphError {
 impl fmt::Display for GraphError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Shape { node, op, inputs, error } => {
+            Self::Shape {
+                node,
+                op,
+                inputs,
+                error,
+            } => {
                 write!(f, "node `{node}` ({op}) on inputs {inputs:?}: {error}")
             }
             Self::Order { node } => write!(f, "node `{node}` reads a value that no earlier node computes"),
-            Self::Constant { node, tensor, expected, found } => write!(
+            Self::Constant {
+                node,
+                tensor,
+                expected,
+                found,
+            } => write!(
                 f,
                 "node `{node}` needs `{tensor}` to be {}x{} (rows x columns), it is {}x{}",
                 expected.0, expected.1, found.0, found.1
@@ -158,7 +177,11 @@ impl Graph {
     /// The name of an input or of the node that computes a value.
     pub fn name(&self, id: ValueId) -> &str {
         let id = usize::from(id.0);
-        let node = || self.nodes.get(id.wrapping_sub(self.inputs.len())).map(|n| n.name.as_str());
+        let node = || {
+            self.nodes
+                .get(id.wrapping_sub(self.inputs.len()))
+                .map(|n| n.name.as_str())
+        };
         self.inputs.get(id).map(|i| i.name.as_str()).or_else(node).unwrap_or("")
     }
 
@@ -180,9 +203,14 @@ impl Graph {
         }
         let mut shapes: Vec<Shape> = self.inputs.iter().map(|input| input.shape).collect();
         for (index, node) in self.nodes.iter().enumerate() {
-            let inputs: Option<Vec<Shape>> =
-                node.inputs.iter().map(|id| shapes.get(usize::from(id.0)).copied()).collect();
-            let inputs = inputs.ok_or_else(|| GraphError::Order { node: node.name.clone() })?;
+            let inputs: Option<Vec<Shape>> = node
+                .inputs
+                .iter()
+                .map(|id| shapes.get(usize::from(id.0)).copied())
+                .collect();
+            let inputs = inputs.ok_or_else(|| GraphError::Order {
+                node: node.name.clone(),
+            })?;
             let fail = |error| GraphError::Shape {
                 node: node.name.clone(),
                 op: node.op.name(),
@@ -205,7 +233,12 @@ impl Graph {
             return Ok(());
         }
         let node = self.nodes.get(node).map(|n| n.name.clone()).unwrap_or_default();
-        Err(GraphError::Constant { node, tensor: tensor.name.clone(), expected, found })
+        Err(GraphError::Constant {
+            node,
+            tensor: tensor.name.clone(),
+            expected,
+            found,
+        })
     }
 
     /// A shape error at node `index`.

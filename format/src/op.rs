@@ -172,12 +172,18 @@ pub enum Op {
     },
 }
 
+/// A constant, and the rows and columns it must have.
+pub type Constant = (TensorId, u32, u32);
+
 /// How many inputs an operator takes.
 fn expect_inputs(inputs: &[Shape], expected: usize) -> Result<(), ShapeError> {
     if inputs.len() == expected {
         return Ok(());
     }
-    Err(ShapeError::InputCount { expected: expected as u32, found: inputs.len() as u32 })
+    Err(ShapeError::InputCount {
+        expected: expected as u32,
+        found: inputs.len() as u32,
+    })
 }
 
 /// Output extent of a sliding window.
@@ -198,11 +204,15 @@ impl Conv2d {
         if per_group.checked_mul(self.groups)? != channels {
             return None;
         }
-        per_group.checked_mul(u32::from(self.kernel[0]))?.checked_mul(u32::from(self.kernel[1]))
+        per_group
+            .checked_mul(u32::from(self.kernel[0]))?
+            .checked_mul(u32::from(self.kernel[1]))
     }
 
     fn infer(&self, input: Shape) -> Result<Shape, ShapeError> {
-        let (c, h, w) = input.chw().ok_or(ShapeError::Rank { found: input.rank() as u32 })?;
+        let (c, h, w) = input.chw().ok_or(ShapeError::Rank {
+            found: input.rank() as u32,
+        })?;
         if self.cols(c).is_none_or(|cols| cols == 0) || !self.out_channels.is_multiple_of(self.groups) {
             return Err(ShapeError::Groups);
         }
@@ -237,12 +247,20 @@ impl Op {
             Self::Linear(linear) => match first.dims() {
                 [_] => Shape::new(&[linear.out_features]),
                 &[_, tokens] => Shape::new(&[linear.out_features, tokens]),
-                dims => Err(ShapeError::Rank { found: dims.len() as u32 }),
+                dims => Err(ShapeError::Rank {
+                    found: dims.len() as u32,
+                }),
             },
             Self::Pool(pool) => {
-                let (c, h, w) = first.chw().ok_or(ShapeError::Rank { found: first.rank() as u32 })?;
+                let (c, h, w) = first.chw().ok_or(ShapeError::Rank {
+                    found: first.rank() as u32,
+                })?;
                 let [top, left, bottom, right] = pool.pads;
-                if top >= pool.kernel[0] || bottom >= pool.kernel[0] || left >= pool.kernel[1] || right >= pool.kernel[1] {
+                if top >= pool.kernel[0]
+                    || bottom >= pool.kernel[0]
+                    || left >= pool.kernel[1]
+                    || right >= pool.kernel[1]
+                {
                     return Err(ShapeError::Attribute);
                 }
                 let out_h = window(h, top, bottom, pool.kernel[0], pool.stride[0], 1)?;
@@ -250,7 +268,9 @@ impl Op {
                 Shape::new(&[c, out_h, out_w])
             }
             Self::GlobalAvgPool => {
-                let (c, _, _) = first.chw().ok_or(ShapeError::Rank { found: first.rank() as u32 })?;
+                let (c, _, _) = first.chw().ok_or(ShapeError::Rank {
+                    found: first.rank() as u32,
+                })?;
                 Shape::new(&[c])
             }
             Self::Reshape(shape) if shape.elems() == first.elems() => Ok(*shape),
@@ -258,7 +278,10 @@ impl Op {
             Self::Pad { before, after, .. } => {
                 let mut dims = first.padded_dims();
                 for (axis, dim) in dims.iter_mut().enumerate() {
-                    let (b, a) = (before.get(axis).copied().unwrap_or(0), after.get(axis).copied().unwrap_or(0));
+                    let (b, a) = (
+                        before.get(axis).copied().unwrap_or(0),
+                        after.get(axis).copied().unwrap_or(0),
+                    );
                     if axis >= first.rank() && (b, a) != (0, 0) {
                         return Err(ShapeError::OutOfRange);
                     }
@@ -287,7 +310,7 @@ impl Op {
     ///
     /// # Errors
     /// [`ShapeError::Groups`] or [`ShapeError::Rank`] when the input does not fit.
-    pub fn constants(&self, input: Shape) -> Result<[Option<(TensorId, u32, u32)>; 4], ShapeError> {
+    pub fn constants(&self, input: Shape) -> Result<[Option<Constant>; 4], ShapeError> {
         let dims = input.padded_dims();
         let vector = |id, len| Some((id, 1, len));
         Ok(match self {
@@ -298,7 +321,12 @@ impl Op {
             }
             Self::Linear(linear) => {
                 let weight = Some((linear.weight, linear.out_features, dims[0]));
-                [weight, linear.bias.and_then(|b| vector(b, linear.out_features)), None, None]
+                [
+                    weight,
+                    linear.bias.and_then(|b| vector(b, linear.out_features)),
+                    None,
+                    None,
+                ]
             }
             Self::BatchNorm(bn) => [bn.scale, bn.bias, bn.mean, bn.var].map(|id| vector(id, dims[0])),
             _ => [None; 4],
@@ -343,7 +371,9 @@ impl Op {
             Self::Add(_) => "add",
             Self::Mul => "mul",
             Self::Concat { .. } => "concat",
-            Self::Pool(Pool { kind: PoolKind::Max, .. }) => "max_pool",
+            Self::Pool(Pool {
+                kind: PoolKind::Max, ..
+            }) => "max_pool",
             Self::Pool(_) => "avg_pool",
             Self::GlobalAvgPool => "global_avg_pool",
             Self::Reshape(_) => "reshape",
@@ -377,7 +407,10 @@ fn shape_of_rank(dims: &[u32; MAX_RANK], rank: usize) -> Result<Shape, ShapeErro
 
 fn infer_concat(inputs: &[Shape], first: Shape, axis: usize) -> Result<Shape, ShapeError> {
     if inputs.len() > MAX_INPUTS {
-        return Err(ShapeError::InputCount { expected: MAX_INPUTS as u32, found: inputs.len() as u32 });
+        return Err(ShapeError::InputCount {
+            expected: MAX_INPUTS as u32,
+            found: inputs.len() as u32,
+        });
     }
     let mut dims = first.padded_dims();
     let mut joined = 0u32;

@@ -17,7 +17,10 @@ pub struct Shape {
 
 impl Shape {
     /// One element.
-    pub const SCALAR: Self = Self { rank: 1, dims: [1; MAX_RANK] };
+    pub const SCALAR: Self = Self {
+        rank: 1,
+        dims: [1; MAX_RANK],
+    };
 
     /// A shape from its dimensions, outermost first.
     ///
@@ -25,7 +28,9 @@ impl Shape {
     /// [`ShapeError::Rank`], [`ShapeError::ZeroDim`] or [`ShapeError::TooLarge`].
     pub fn new(dims: &[u32]) -> Result<Self, ShapeError> {
         if dims.is_empty() || dims.len() > MAX_RANK {
-            return Err(ShapeError::Rank { found: dims.len() as u32 });
+            return Err(ShapeError::Rank {
+                found: dims.len() as u32,
+            });
         }
         let mut own = [1; MAX_RANK];
         let mut elems = 1u64;
@@ -39,7 +44,10 @@ impl Shape {
         if elems >= 1 << 30 {
             return Err(ShapeError::TooLarge);
         }
-        Ok(Self { rank: dims.len() as u8, dims: own })
+        Ok(Self {
+            rank: dims.len() as u8,
+            dims: own,
+        })
     }
 
     /// The dimensions, outermost first.

@@ -1,4 +1,20 @@
 //! Offline pruning, conversion and measurement of neural networks.
+//!
+//! The pipeline, each step a module: [`source`] imports a model, [`prune`](mod@prune)
+//! sets weights to zero by a [`criterion`] under a [`mask`] pattern, [`mod@lower`]
+//! folds and fuses, [`mod@emit`] chooses encodings, writes the `.sct` file and proves
+//! it against the dense [`reference`](mod@reference), [`mod@eval`] and [`bench`] measure it.
 #![forbid(unsafe_code)]
 
+pub mod bench;
+pub mod cli;
+pub mod criterion;
 pub mod data;
+pub mod emit;
+pub mod eval;
+pub mod layer;
+pub mod lower;
+pub mod mask;
+pub mod prune;
+pub mod reference;
+pub mod source;

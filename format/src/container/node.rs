@@ -31,18 +31,29 @@ pub(super) struct Record<'a> {
 
 /// Takes the record at the front of `bytes`, and returns what follows it.
 pub(super) fn decode(bytes: &[u8]) -> Result<(Record<'_>, &[u8]), Problem> {
-    let truncated = Problem::Truncated { needed: 4, found: bytes.len() as u64 };
-    let &[op, activation, inputs, words, ..] = bytes else { return Err(truncated) };
+    let truncated = Problem::Truncated {
+        needed: 4,
+        found: bytes.len() as u64,
+    };
+    let &[op, activation, inputs, words, ..] = bytes else {
+        return Err(truncated);
+    };
     let len = 4 * usize::from(words);
-    let (record, rest) = bytes
-        .split_at_checked(len.max(4))
-        .ok_or(Problem::Truncated { needed: len as u64, found: bytes.len() as u64 })?;
-    let short = Problem::Truncated { needed: len as u64 + 1, found: len as u64 };
+    let (record, rest) = bytes.split_at_checked(len.max(4)).ok_or(Problem::Truncated {
+        needed: len as u64,
+        found: bytes.len() as u64,
+    })?;
+    let short = Problem::Truncated {
+        needed: len as u64 + 1,
+        found: len as u64,
+    };
     let mut fields = Fields::new(record);
     fields.take(4).ok_or(short)?;
     let inputs = fields.take(2 * usize::from(inputs)).ok_or(short)?;
     if inputs.len() % 4 != 0 && fields.u16().ok_or(short)? != 0 {
-        return Err(Problem::NotZero { offset: 4 + inputs.len() as u64 });
+        return Err(Problem::NotZero {
+            offset: 4 + inputs.len() as u64,
+        });
     }
     let slope = match activation {
         3 => fields.f32().ok_or(short)?,
@@ -52,7 +63,10 @@ pub(super) fn decode(bytes: &[u8]) -> Result<(Record<'_>, &[u8]), Problem> {
     let op = decode_op(op, activation, &mut fields, short)?;
     let left = fields.rest().len();
     if left != 0 {
-        return Err(Problem::Length { expected: (len - left) as u64, found: len as u64 });
+        return Err(Problem::Length {
+            expected: (len - left) as u64,
+            found: len as u64,
+        });
     }
     Ok((Record { op, inputs }, rest))
 }
@@ -74,11 +88,12 @@ fn decode_activation(code: u8, slope: f32) -> Result<Activation, Problem> {
 }
 
 fn decode_op(op: u8, activation: Activation, fields: &mut Fields<'_>, short: Problem) -> Result<Op, Problem> {
+    let decoded = decode_attributes(op, activation, fields).unwrap_or(Err(short))?;
     let fuses = matches!(op, code::CONV2D | code::LINEAR | code::ACTIVATION | code::ADD);
     if !fuses && activation != Activation::Identity {
         return Err(Problem::NotZero { offset: 1 });
     }
-    decode_attributes(op, activation, fields).unwrap_or(Err(short))
+    Ok(decoded)
 }
 
 /// `None`: the record is too short.
@@ -153,7 +168,10 @@ fn axis(axis: u32) -> Result<u8, Problem> {
     if axis < MAX_RANK as u32 {
         return Ok(axis as u8);
     }
-    Err(Problem::Index { bound: MAX_RANK as u32, found: axis })
+    Err(Problem::Index {
+        bound: MAX_RANK as u32,
+        found: axis,
+    })
 }
 
 /// A shape record: rank, then [`MAX_RANK`] dimensions, those past the rank being 1.

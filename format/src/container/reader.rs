@@ -5,8 +5,8 @@ use super::sections::{Section, Sections};
 use super::{FEATURE_I8, PAYLOAD_ALIGN};
 use crate::bytes::{Fields, first_nonzero, u16_at, u32_at, u64_at};
 use crate::encoding::{BlockIndex, Dense, Encoding, Matrix, MatrixDesc, ValueType, Values};
-use crate::plan::PlanView;
 use crate::op::MAX_INPUTS;
+use crate::plan::PlanView;
 use crate::{FormatError, Limits, MAX_RANK, Op, Place, Problem, Shape, TensorId, ValueId};
 
 const SHAPE_LEN: usize = 4 + 4 * MAX_RANK;
@@ -66,7 +66,10 @@ impl<'a> Model<'a> {
     fn split(sections: Sections<'a>, limits: &Limits) -> Result<Self, FormatError> {
         let at = |section: Section| move |problem| FormatError::new(Place::Section(section as u32), problem);
         let graph = sections.require(Section::Graph)?;
-        let short = |needed: usize, found: usize| Problem::Truncated { needed: needed as u64, found: found as u64 };
+        let short = |needed: usize, found: usize| Problem::Truncated {
+            needed: needed as u64,
+            found: found as u64,
+        };
         let fail = at(Section::Graph);
         let mut fields = Fields::new(graph);
         let [inputs, nodes, outputs, nodes_len] =
@@ -75,7 +78,10 @@ impl<'a> Model<'a> {
         let value_limit = limits.values.min(u16::MAX.into());
         for count in [values, u64::from(outputs)] {
             if count > u64::from(value_limit) {
-                return Err(fail(Problem::Limit { limit: value_limit.into(), found: count }));
+                return Err(fail(Problem::Limit {
+                    limit: value_limit.into(),
+                    found: count,
+                }));
             }
         }
         if inputs == 0 || nodes == 0 || outputs == 0 {
@@ -92,13 +98,21 @@ impl<'a> Model<'a> {
             fields.take(outputs_len.next_multiple_of(4) - outputs_len),
             fields.take(nodes_len as usize),
         ) else {
-            return Err(fail(Problem::Truncated { needed, found: graph.len() as u64 }));
+            return Err(fail(Problem::Truncated {
+                needed,
+                found: graph.len() as u64,
+            }));
         };
         if !fields.rest().is_empty() {
-            return Err(fail(Problem::Length { expected: needed, found: graph.len() as u64 }));
+            return Err(fail(Problem::Length {
+                expected: needed,
+                found: graph.len() as u64,
+            }));
         }
         if first_nonzero(padding).is_some() {
-            return Err(fail(Problem::NotZero { offset: needed - u64::from(nodes_len) - 2 }));
+            return Err(fail(Problem::NotZero {
+                offset: needed - u64::from(nodes_len) - 2,
+            }));
         }
 
         let table = sections.require(Section::Tensors)?;
@@ -106,13 +120,19 @@ impl<'a> Model<'a> {
         let count = u32_at(table, 0).ok_or(fail(short(4, table.len())))?;
         let limit = limits.tensors.min(u16::MAX.into());
         if count > limit {
-            return Err(fail(Problem::Limit { limit: limit.into(), found: count.into() }));
+            return Err(fail(Problem::Limit {
+                limit: limit.into(),
+                found: count.into(),
+            }));
         }
         // Four zero bytes keep the entries aligned to eight.
         let tensors = table.get(8..).unwrap_or(&[]);
         let expected = 8 + u64::from(count) * TENSOR_LEN as u64;
         if table.len() as u64 != expected {
-            return Err(fail(Problem::Length { expected, found: table.len() as u64 }));
+            return Err(fail(Problem::Length {
+                expected,
+                found: table.len() as u64,
+            }));
         }
         if u32_at(table, 4) != Some(0) {
             return Err(fail(Problem::NotZero { offset: 4 }));
@@ -123,7 +143,16 @@ impl<'a> Model<'a> {
         let plan = PlanView::split(sections.require(Section::Plan)?, value_count, node_count, limits)
             .map_err(at(Section::Plan))?;
         let data = sections.require(Section::Data)?;
-        Ok(Self { sections, inputs, shapes, outputs, nodes, tensors, data, plan })
+        Ok(Self {
+            sections,
+            inputs,
+            shapes,
+            outputs,
+            nodes,
+            tensors,
+            data,
+            plan,
+        })
     }
 
     fn check_tensors(&self, file: &[u8]) -> Result<(), FormatError> {
@@ -134,12 +163,21 @@ impl<'a> Model<'a> {
             let (desc, offset, len) = self.tensor_entry(i).map_err(fail)?;
             let expected = end.next_multiple_of(PAYLOAD_ALIGN as u64);
             if offset != expected {
-                return Err(fail(Problem::Offset { expected, found: offset }));
+                return Err(fail(Problem::Offset {
+                    expected,
+                    found: offset,
+                }));
             }
             let range = |start: u64, end: u64| self.data.get(usize::try_from(start).ok()?..usize::try_from(end).ok()?);
-            let next = offset.checked_add(len).ok_or(fail(Problem::Length { expected: 0, found: len }))?;
+            let next = offset.checked_add(len).ok_or(fail(Problem::Length {
+                expected: 0,
+                found: len,
+            }))?;
             let (Some(gap), Some(payload)) = (range(end, offset), range(offset, next)) else {
-                return Err(fail(Problem::Truncated { needed: next, found: self.data.len() as u64 }));
+                return Err(fail(Problem::Truncated {
+                    needed: next,
+                    found: self.data.len() as u64,
+                }));
             };
             if first_nonzero(gap).is_some() {
                 return Err(fail(Problem::NotZero { offset: end }));
@@ -176,18 +214,31 @@ impl<'a> Model<'a> {
             let (record, tail) = node::decode(rest).map_err(fail)?;
             rest = tail;
             if let Some(late) = value_ids(record.inputs).find(|id| usize::from(id.0) >= output) {
-                return Err(fail(Problem::Index { bound: output as u32, found: late.0.into() }));
+                return Err(fail(Problem::Index {
+                    bound: output as u32,
+                    found: late.0.into(),
+                }));
             }
-            self.check_node(&record.op, value_ids(record.inputs), output).map_err(fail)?;
+            self.check_node(&record.op, value_ids(record.inputs), output)
+                .map_err(fail)?;
         }
         if !rest.is_empty() {
             let (found, left) = (self.nodes.len() as u64, rest.len() as u64);
             let place = Place::Section(Section::Graph as u32);
-            return Err(FormatError::new(place, Problem::Length { expected: found - left, found }));
+            return Err(FormatError::new(
+                place,
+                Problem::Length {
+                    expected: found - left,
+                    found,
+                },
+            ));
         }
         for id in value_ids(self.outputs) {
             if usize::from(id.0) >= self.value_count() {
-                let problem = Problem::Index { bound: self.value_count() as u32, found: id.0.into() };
+                let problem = Problem::Index {
+                    bound: self.value_count() as u32,
+                    found: id.0.into(),
+                };
                 return Err(FormatError::new(Place::Section(Section::Graph as u32), problem));
             }
         }
@@ -198,7 +249,10 @@ impl<'a> Model<'a> {
         let mut shapes = [Shape::SCALAR; MAX_INPUTS];
         let count = inputs.clone().count();
         if count > MAX_INPUTS {
-            return Err(Problem::Limit { limit: MAX_INPUTS as u64, found: count as u64 });
+            return Err(Problem::Limit {
+                limit: MAX_INPUTS as u64,
+                found: count as u64,
+            });
         }
         for (slot, id) in shapes.iter_mut().zip(inputs) {
             *slot = self.shape(id);
@@ -212,11 +266,17 @@ impl<'a> Model<'a> {
         for (id, rows, cols) in op.constants(input)?.into_iter().flatten() {
             let bound = self.tensor_count() as u32;
             if u32::from(id.0) >= bound {
-                return Err(Problem::Index { bound, found: id.0.into() });
+                return Err(Problem::Index {
+                    bound,
+                    found: id.0.into(),
+                });
             }
             let (desc, ..) = self.tensor_entry(id.0.into())?;
             if (desc.rows, desc.cols) != (rows, cols) {
-                return Err(Problem::TensorShape { expected: (rows, cols), found: (desc.rows, desc.cols) });
+                return Err(Problem::TensorShape {
+                    expected: (rows, cols),
+                    found: (desc.rows, desc.cols),
+                });
             }
             if Some(id) == op.bias() && (desc.encoding, desc.values) != (Encoding::Dense, ValueType::F32) {
                 return Err(Problem::Encoding);
@@ -242,7 +302,10 @@ impl<'a> Model<'a> {
             let found = strings.by_ref().count() as u32;
             check_strings_end(strings.bytes).map_err(fail(Section::Info))?;
             if !found.is_multiple_of(2) {
-                return Err(fail(Section::Info)(Problem::Count { expected: found + 1, found }));
+                return Err(fail(Section::Info)(Problem::Count {
+                    expected: found + 1,
+                    found,
+                }));
             }
         }
         if let Some(bytes) = self.sections.get(Section::Preprocess) {
@@ -260,7 +323,10 @@ impl<'a> Model<'a> {
 
     fn read_shape(&self, id: usize) -> Result<Shape, Problem> {
         let bytes = self.shapes.get(id * SHAPE_LEN..).unwrap_or(&[]);
-        let short = Problem::Truncated { needed: SHAPE_LEN as u64, found: bytes.len() as u64 };
+        let short = Problem::Truncated {
+            needed: SHAPE_LEN as u64,
+            found: bytes.len() as u64,
+        };
         node::shape(&mut Fields::new(bytes)).unwrap_or(Err(short))
     }
 
@@ -275,7 +341,10 @@ impl<'a> Model<'a> {
             u64_at(entry, 16),
             u64_at(entry, 24),
         ) else {
-            return Err(Problem::Truncated { needed: TENSOR_LEN as u64, found: entry.len() as u64 });
+            return Err(Problem::Truncated {
+                needed: TENSOR_LEN as u64,
+                found: entry.len() as u64,
+            });
         };
         let encoding = match (encoding, p0, p1) {
             (0, 0, 0) => Encoding::Dense,
@@ -283,8 +352,16 @@ impl<'a> Model<'a> {
             (2, 0, 0) => Encoding::Win8,
             (3, 0, 0) => Encoding::Bitmask,
             (4, n, m) => Encoding::Nm { n, m },
-            (5, r, c) => Encoding::Block { r, c, index: BlockIndex::Csr16 },
-            (6, r, c) => Encoding::Block { r, c, index: BlockIndex::Win8 },
+            (5, r, c) => Encoding::Block {
+                r,
+                c,
+                index: BlockIndex::Csr16,
+            },
+            (6, r, c) => Encoding::Block {
+                r,
+                c,
+                index: BlockIndex::Win8,
+            },
             (code, ..) => return Err(Problem::Code { found: code.into() }),
         };
         let values = match values {
@@ -294,7 +371,17 @@ impl<'a> Model<'a> {
             3 => ValueType::I8,
             code => return Err(Problem::Code { found: code.into() }),
         };
-        Ok((MatrixDesc { encoding, values, rows, cols, stored }, offset, len))
+        Ok((
+            MatrixDesc {
+                encoding,
+                values,
+                rows,
+                cols,
+                stored,
+            },
+            offset,
+            len,
+        ))
     }
 
     /// Number of graph inputs: values `0..input_count`.
@@ -319,7 +406,9 @@ impl<'a> Model<'a> {
 
     /// The values the model returns.
     pub fn outputs(&self) -> impl ExactSizeIterator<Item = ValueId> + Clone + use<'a> {
-        self.outputs.chunks_exact(2).map(|id| ValueId(u16_at(id, 0).unwrap_or(0)))
+        self.outputs
+            .chunks_exact(2)
+            .map(|id| ValueId(u16_at(id, 0).unwrap_or(0)))
     }
 
     /// The shape of a value; that of a scalar if there is no such value.
@@ -335,7 +424,12 @@ impl<'a> Model<'a> {
             let (record, tail) = node::decode(rest).ok()?;
             rest = tail;
             let output = ValueId((inputs + index) as u16);
-            Some(Node { index, op: record.op, output, inputs: record.inputs })
+            Some(Node {
+                index,
+                op: record.op,
+                output,
+                inputs: record.inputs,
+            })
         })
     }
 
@@ -349,7 +443,10 @@ impl<'a> Model<'a> {
     /// A constant vector (bias); `None` if there is none, or it is not dense f32.
     pub fn vector(&self, id: TensorId) -> Option<&'a [f32]> {
         match self.tensor(id)?.1 {
-            Matrix::Dense(Dense { values: Values::F32(values), .. }) => Some(values),
+            Matrix::Dense(Dense {
+                values: Values::F32(values),
+                ..
+            }) => Some(values),
             _ => None,
         }
     }
@@ -362,7 +459,10 @@ impl<'a> Model<'a> {
     /// The name of a graph input or of the node that computes a value; `None`
     /// where names were stripped.
     pub fn name(&self, id: ValueId) -> Option<&'a str> {
-        Strings { bytes: self.sections.get(Section::Names)? }.nth(id.0.into())
+        Strings {
+            bytes: self.sections.get(Section::Names)?,
+        }
+        .nth(id.0.into())
     }
 
     /// How inputs are scaled and normalised; `None` where that was not recorded.
@@ -372,7 +472,9 @@ impl<'a> Model<'a> {
 
     /// Key-value text about the file.
     pub fn info(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
-        let mut strings = Strings { bytes: self.sections.get(Section::Info).unwrap_or(&[]) };
+        let mut strings = Strings {
+            bytes: self.sections.get(Section::Info).unwrap_or(&[]),
+        };
         core::iter::from_fn(move || Some((strings.next()?, strings.next()?)))
     }
 }
@@ -431,5 +533,7 @@ impl<'a> PreprocessView<'a> {
 }
 
 fn floats(bytes: &[u8]) -> impl Iterator<Item = f32> + use<'_> {
-    bytes.chunks_exact(4).map(|b| b.first_chunk().map_or(0.0, |b| f32::from_le_bytes(*b)))
+    bytes
+        .chunks_exact(4)
+        .map(|b| b.first_chunk().map_or(0.0, |b| f32::from_le_bytes(*b)))
 }

@@ -40,7 +40,10 @@ const KINDS: [(Section, &str); 7] = [
 
 /// The name of a section kind, `unknown` if this version does not know it.
 pub fn section_name(kind: u32) -> &'static str {
-    KINDS.iter().find(|(section, _)| *section as u32 == kind).map_or("unknown", |(_, name)| name)
+    KINDS
+        .iter()
+        .find(|(section, _)| *section as u32 == kind)
+        .map_or("unknown", |(_, name)| name)
 }
 
 impl Section {
@@ -72,7 +75,10 @@ impl<'a> Sections<'a> {
         if !file.starts_with(&MAGIC) {
             return Err(header(Problem::Magic));
         }
-        let truncated = Problem::Truncated { needed: HEADER_LEN as u64, found: file.len() as u64 };
+        let truncated = Problem::Truncated {
+            needed: HEADER_LEN as u64,
+            found: file.len() as u64,
+        };
         let (head, _) = file.split_at_checked(HEADER_LEN).ok_or(header(truncated))?;
         let (Some(major), Some(header_len), Some(file_len), Some(count), Some(must), Some(stored)) = (
             u16_at(head, 8),
@@ -88,19 +94,34 @@ impl<'a> Sections<'a> {
             return Err(header(Problem::Version { found: major }));
         }
         if header_len as usize != HEADER_LEN {
-            return Err(header(Problem::Length { expected: HEADER_LEN as u64, found: header_len.into() }));
+            return Err(header(Problem::Length {
+                expected: HEADER_LEN as u64,
+                found: header_len.into(),
+            }));
         }
         if file_len > limits.file_bytes {
-            return Err(header(Problem::Limit { limit: limits.file_bytes, found: file_len }));
+            return Err(header(Problem::Limit {
+                limit: limits.file_bytes,
+                found: file_len,
+            }));
         }
         if file_len > file.len() as u64 {
-            return Err(header(Problem::Truncated { needed: file_len, found: file.len() as u64 }));
+            return Err(header(Problem::Truncated {
+                needed: file_len,
+                found: file.len() as u64,
+            }));
         }
         if file_len != file.len() as u64 {
-            return Err(header(Problem::Length { expected: file_len, found: file.len() as u64 }));
+            return Err(header(Problem::Length {
+                expected: file_len,
+                found: file.len() as u64,
+            }));
         }
         if count > limits.sections {
-            return Err(header(Problem::Limit { limit: limits.sections.into(), found: count.into() }));
+            return Err(header(Problem::Limit {
+                limit: limits.sections.into(),
+                found: count.into(),
+            }));
         }
         let table_end = HEADER_LEN + count as usize * ENTRY_LEN;
         let table = file.get(HEADER_LEN..table_end).ok_or(header(Problem::Truncated {
@@ -115,7 +136,9 @@ impl<'a> Sections<'a> {
             return Err(header(Problem::Crc { stored, computed }));
         }
         if must & !KNOWN_FEATURES != 0 {
-            return Err(header(Problem::Features { unknown: must & !KNOWN_FEATURES }));
+            return Err(header(Problem::Features {
+                unknown: must & !KNOWN_FEATURES,
+            }));
         }
         if let Some(at) = first_nonzero(after) {
             return Err(header(Problem::NotZero { offset: 40 + at as u64 }));
@@ -140,7 +163,10 @@ impl<'a> Sections<'a> {
                 u32_at(entry, 24),
                 u32_at(entry, 28),
             ) else {
-                return Err(fail(Problem::Truncated { needed: ENTRY_LEN as u64, found: 0 }));
+                return Err(fail(Problem::Truncated {
+                    needed: ENTRY_LEN as u64,
+                    found: 0,
+                }));
             };
             if kind < last_kind || kind == 0 {
                 return Err(fail(Problem::Code { found: kind }));
@@ -149,7 +175,9 @@ impl<'a> Sections<'a> {
                 return Err(fail(Problem::DuplicateSection));
             }
             if flags & !MAY_IGNORE != 0 || reserved != 0 {
-                return Err(fail(Problem::NotZero { offset: if reserved != 0 { 28 } else { 4 } }));
+                return Err(fail(Problem::NotZero {
+                    offset: if reserved != 0 { 28 } else { 4 },
+                }));
             }
             let known = KINDS.iter().find(|(section, _)| *section as u32 == kind);
             if known.is_none() && flags & MAY_IGNORE == 0 {
@@ -157,14 +185,25 @@ impl<'a> Sections<'a> {
             }
             let expected = end.next_multiple_of(SECTION_ALIGN as u64);
             if offset != expected {
-                return Err(fail(Problem::Offset { expected, found: offset }));
+                return Err(fail(Problem::Offset {
+                    expected,
+                    found: offset,
+                }));
             }
             let bytes = check_gap(file, end, offset)
-                .and_then(|()| slice(file, offset, len).ok_or(Problem::Truncated { needed: len, found: file.len() as u64 - offset }))
+                .and_then(|()| {
+                    slice(file, offset, len).ok_or(Problem::Truncated {
+                        needed: len,
+                        found: file.len() as u64 - offset,
+                    })
+                })
                 .map_err(fail)?;
             let computed = crc32c(&[bytes]);
             if computed != stored {
-                return Err(FormatError::new(Place::Section(kind), Problem::Crc { stored, computed }));
+                return Err(FormatError::new(
+                    Place::Section(kind),
+                    Problem::Crc { stored, computed },
+                ));
             }
             if let Some(slot) = known.and_then(|(section, _)| sections.found.get_mut(*section as usize - 1)) {
                 *slot = Some(bytes);
@@ -193,7 +232,9 @@ fn check_gap(file: &[u8], start: u64, end: u64) -> Result<(), Problem> {
     let found = file.len() as u64;
     let gap = slice(file, start, len).ok_or(Problem::Truncated { needed: end, found })?;
     match first_nonzero(gap) {
-        Some(at) => Err(Problem::NotZero { offset: start + at as u64 }),
+        Some(at) => Err(Problem::NotZero {
+            offset: start + at as u64,
+        }),
         None => Ok(()),
     }
 }
@@ -231,7 +272,11 @@ const fn find_arena_bytes(file: &[u8]) -> Option<u32> {
         let at = HEADER_LEN + entry as usize * ENTRY_LEN;
         match (u32_at(file, at), u64_at(file, at + 8)) {
             (Some(kind), Some(offset)) if kind == Section::Plan as u32 => {
-                return if offset < file.len() as u64 { u32_at(file, offset as usize) } else { None };
+                return if offset < file.len() as u64 {
+                    u32_at(file, offset as usize)
+                } else {
+                    None
+                };
             }
             (Some(_), Some(_)) => entry += 1,
             _ => return None,

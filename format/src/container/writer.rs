@@ -102,17 +102,28 @@ impl Layout {
     ///
     /// # Errors
     /// A [`WriteError`].
-    pub fn new(graph: &Graph, descs: &[MatrixDesc], options: &PlanOptions, extras: &Extras) -> Result<Self, WriteError> {
+    pub fn new(
+        graph: &Graph,
+        descs: &[MatrixDesc],
+        options: &PlanOptions,
+        extras: &Extras,
+    ) -> Result<Self, WriteError> {
         let shapes = graph.shapes()?;
         let plan = plan(graph, options)?;
-        let matches = |desc: &MatrixDesc, tensor: &crate::graph::Tensor| (desc.rows, desc.cols) == (tensor.rows, tensor.cols);
+        let matches =
+            |desc: &MatrixDesc, tensor: &crate::graph::Tensor| (desc.rows, desc.cols) == (tensor.rows, tensor.cols);
         if descs.len() != graph.tensors.len() || !descs.iter().zip(&graph.tensors).all(|(d, t)| matches(d, t)) {
             return Err(WriteError::Tensors);
         }
         let usable_bias = |id: &TensorId| {
             descs.get(usize::from(id.0)).map(|d| (d.encoding, d.values)) == Some((Encoding::Dense, ValueType::F32))
         };
-        if !graph.nodes.iter().filter_map(|node| node.op.bias()).all(|id| usable_bias(&id)) {
+        if !graph
+            .nodes
+            .iter()
+            .filter_map(|node| node.op.bias())
+            .all(|id| usable_bias(&id))
+        {
             return Err(WriteError::Tensors);
         }
         let (tensors, data_len) = tensor_table(descs)?;
@@ -125,7 +136,9 @@ impl Layout {
         if !extras.strip {
             let mut names = Vec::new();
             let inputs = graph.inputs.iter().map(|i| &i.name);
-            inputs.chain(graph.nodes.iter().map(|n| &n.name)).try_for_each(|name| push_text(&mut names, name))?;
+            inputs
+                .chain(graph.nodes.iter().map(|n| &n.name))
+                .try_for_each(|name| push_text(&mut names, name))?;
             sections.push((Section::Names, names));
             if let Some(preprocess) = &extras.preprocess {
                 sections.push((Section::Preprocess, preprocess_section(preprocess)?));
@@ -139,7 +152,12 @@ impl Layout {
                 sections.push((Section::Info, info));
             }
         }
-        Ok(Self { sections, descs: descs.to_vec(), data_len, plan })
+        Ok(Self {
+            sections,
+            descs: descs.to_vec(),
+            data_len,
+            plan,
+        })
     }
 
     /// The memory plan.
@@ -151,12 +169,19 @@ impl Layout {
     pub fn file_len(&self) -> u64 {
         let start = (HEADER_LEN + self.sections.len() * ENTRY_LEN) as u64;
         let align = |offset: u64| offset.next_multiple_of(SECTION_ALIGN as u64);
-        let end = self.sections.iter().fold(start, |end, section| align(end) + self.section_len(section));
+        let end = self
+            .sections
+            .iter()
+            .fold(start, |end, section| align(end) + self.section_len(section));
         align(end) + SECTION_ALIGN as u64
     }
 
     fn section_len(&self, (section, bytes): &(Section, Vec<u8>)) -> u64 {
-        if *section == Section::Data { self.data_len } else { bytes.len() as u64 }
+        if *section == Section::Data {
+            self.data_len
+        } else {
+            bytes.len() as u64
+        }
     }
 
     /// The file's bytes.
@@ -191,13 +216,19 @@ impl Layout {
         let start = HEADER_LEN + table_len;
         for (section, bytes) in &self.sections {
             body.resize((start + body.len()).next_multiple_of(SECTION_ALIGN) - start, 0);
-            push_u32s(&mut table, &[*section as u32, if section.is_strippable() { MAY_IGNORE } else { 0 }]);
+            push_u32s(
+                &mut table,
+                &[*section as u32, if section.is_strippable() { MAY_IGNORE } else { 0 }],
+            );
             table.extend_from_slice(&((start + body.len()) as u64).to_le_bytes());
             table.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
             push_u32s(&mut table, &[crc32c(&[bytes]), 0]);
             body.extend_from_slice(bytes);
         }
-        body.resize((start + body.len()).next_multiple_of(SECTION_ALIGN) - start + SECTION_ALIGN, 0);
+        body.resize(
+            (start + body.len()).next_multiple_of(SECTION_ALIGN) - start + SECTION_ALIGN,
+            0,
+        );
 
         let mut file = Vec::with_capacity(start + body.len());
         file.extend_from_slice(&MAGIC);
@@ -205,7 +236,10 @@ impl Layout {
         file.extend_from_slice(&MINOR.to_le_bytes());
         push_u32s(&mut file, &[HEADER_LEN as u32]);
         file.extend_from_slice(&((start + body.len()) as u64).to_le_bytes());
-        push_u32s(&mut file, &[self.sections.len() as u32, if has_i8 { FEATURE_I8 } else { 0 }, 0]);
+        push_u32s(
+            &mut file,
+            &[self.sections.len() as u32, if has_i8 { FEATURE_I8 } else { 0 }, 0],
+        );
         let crc = crc32c(&[&file, &[0; HEADER_LEN - 36], &table]);
         push_u32s(&mut file, &[crc]);
         file.resize(HEADER_LEN, 0);
@@ -243,8 +277,16 @@ fn tensor_table(descs: &[MatrixDesc]) -> Result<(Vec<u8>, u64), WriteError> {
             Encoding::Win8 => (2, 0, 0),
             Encoding::Bitmask => (3, 0, 0),
             Encoding::Nm { n, m } => (4, n, m),
-            Encoding::Block { r, c, index: BlockIndex::Csr16 } => (5, r, c),
-            Encoding::Block { r, c, index: BlockIndex::Win8 } => (6, r, c),
+            Encoding::Block {
+                r,
+                c,
+                index: BlockIndex::Csr16,
+            } => (5, r, c),
+            Encoding::Block {
+                r,
+                c,
+                index: BlockIndex::Win8,
+            } => (6, r, c),
         };
         let values = match desc.values {
             ValueType::F32 => 0,

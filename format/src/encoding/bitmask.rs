@@ -29,7 +29,11 @@ struct SetBits<'a> {
 impl<'a> SetBits<'a> {
     fn new(mask: &'a [u8]) -> Self {
         // The first `next` advances to byte 0.
-        Self { bytes: mask.iter(), bits: 0, base: 0usize.wrapping_sub(8) }
+        Self {
+            bytes: mask.iter(),
+            bits: 0,
+            base: 0usize.wrapping_sub(8),
+        }
     }
 }
 

@@ -82,9 +82,7 @@ pub(super) fn index_len(desc: &MatrixDesc, r: u8, c: u8, index: BlockIndex) -> O
     let block_cols = u64::from(desc.cols / u32::from(c));
     let blocks = u64::from(desc.stored / size);
     match index {
-        BlockIndex::Csr16 => {
-            (block_cols <= 1 << 16).then(|| 4 * (block_rows + 1) + (2 * blocks).next_multiple_of(4))
-        }
+        BlockIndex::Csr16 => (block_cols <= 1 << 16).then(|| 4 * (block_rows + 1) + (2 * blocks).next_multiple_of(4)),
         BlockIndex::Win8 => {
             let counts = 2 * block_rows * block_cols.div_ceil(u64::from(WINDOW));
             Some(counts.next_multiple_of(4) + blocks.next_multiple_of(4))
@@ -108,15 +106,33 @@ impl<'a> Block<'a> {
             BlockIndex::Csr16 => {
                 let row_start = payload.array(block_rows + 1)?;
                 let values = Values::split(desc, scales, payload)?;
-                (values, BlockPositions::Csr16 { row_start, columns: payload.array(blocks)? })
+                (
+                    values,
+                    BlockPositions::Csr16 {
+                        row_start,
+                        columns: payload.array(blocks)?,
+                    },
+                )
             }
             BlockIndex::Win8 => {
                 let counts = payload.array(block_rows.checked_mul(windows(block_cols))?)?;
                 let values = Values::split(desc, scales, payload)?;
-                (values, BlockPositions::Win8 { counts, columns: payload.array(blocks)? })
+                (
+                    values,
+                    BlockPositions::Win8 {
+                        counts,
+                        columns: payload.array(blocks)?,
+                    },
+                )
             }
         };
-        Some(Self { r, c, block_cols, values, index })
+        Some(Self {
+            r,
+            c,
+            block_cols,
+            values,
+            index,
+        })
     }
 
     pub(super) fn validate(&self) -> Result<(), (u32, Problem)> {
@@ -160,7 +176,11 @@ impl<'a> Block<'a> {
     }
 
     pub(super) fn visit_rows<V: Value>(&self, sink: &mut impl RowSink) {
-        self.visit_blocks::<V>(&mut ByRow { r: usize::from(self.r), c: usize::from(self.c), sink });
+        self.visit_blocks::<V>(&mut ByRow {
+            r: usize::from(self.r),
+            c: usize::from(self.c),
+            sink,
+        });
     }
 }
 

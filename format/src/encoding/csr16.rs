@@ -22,12 +22,24 @@ pub(super) fn check_row_starts(starts: &[u32], stored: u32) -> Result<(), (u32, 
     let mut previous = 0;
     for (row, &start) in starts.iter().enumerate() {
         if start < previous || start > stored || (row == 0 && start != 0) {
-            return Err((row as u32, Problem::Count { expected: previous, found: start }));
+            return Err((
+                row as u32,
+                Problem::Count {
+                    expected: previous,
+                    found: start,
+                },
+            ));
         }
         previous = start;
     }
     if previous != stored {
-        return Err((starts.len() as u32, Problem::Count { expected: stored, found: previous }));
+        return Err((
+            starts.len() as u32,
+            Problem::Count {
+                expected: stored,
+                found: previous,
+            },
+        ));
     }
     Ok(())
 }
@@ -75,7 +87,10 @@ impl<'a> Csr16<'a> {
         let Some(values) = V::slice(&self.values) else { return };
         let rows = rows_of(self.row_start, self.columns).zip(rows_of(self.row_start, values));
         for (row, (columns, values)) in rows.enumerate() {
-            sink.row(row, columns.iter().zip(values).map(|(&c, v)| (usize::from(c), v.to_f32())));
+            sink.row(
+                row,
+                columns.iter().zip(values).map(|(&c, v)| (usize::from(c), v.to_f32())),
+            );
         }
     }
 }

@@ -13,7 +13,10 @@ pub struct Dense<'a> {
 
 impl<'a> Dense<'a> {
     pub(super) fn split(desc: &MatrixDesc, scales: &'a [f32], payload: &mut Payload<'a>) -> Option<Self> {
-        Some(Self { cols: desc.cols, values: Values::split(desc, scales, payload)? })
+        Some(Self {
+            cols: desc.cols,
+            values: Values::split(desc, scales, payload)?,
+        })
     }
 
     pub(super) fn visit_rows<V: Value>(&self, sink: &mut impl RowSink) {

@@ -197,7 +197,9 @@ impl<'a> Matrix<'a> {
         // All lengths were accounted for above: what is left to go wrong is alignment and padding.
         match read {
             Some(matrix) if payload.is_clean() => Ok(matrix),
-            Some(_) => Err(fail(Problem::NotZero { offset: payload.dirty_offset() })),
+            Some(_) => Err(fail(Problem::NotZero {
+                offset: payload.dirty_offset(),
+            })),
             None => Err(fail(Problem::Misaligned)),
         }
     }

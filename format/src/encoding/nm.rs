@@ -101,7 +101,10 @@ impl<'a> Nm<'a> {
         let bits = position_bits(self.m);
         let (n, m) = (usize::from(self.n.max(1)), usize::from(self.m));
         let stored = row_stored(self.cols, self.n, self.m).max(1);
-        let rows = self.positions.chunks_exact(self.row_len()).zip(values.chunks_exact(stored));
+        let rows = self
+            .positions
+            .chunks_exact(self.row_len())
+            .zip(values.chunks_exact(stored));
         for (row, (bytes, values)) in rows.enumerate() {
             let entry = move |(i, v): (usize, &V)| (i / n * m + position(bytes, bits, i), v.to_f32());
             sink.row(row, values.iter().enumerate().map(entry));

@@ -41,7 +41,10 @@ impl fmt::Display for PackError {
                 write!(f, "{found} non-zeros in the N:M group at row {row}, column {col}")
             }
             Self::NotFinite { row, col } => {
-                write!(f, "the weight at row {row}, column {col} is not finite in the value type")
+                write!(
+                    f,
+                    "the weight at row {row}, column {col} is not finite in the value type"
+                )
             }
         }
     }
@@ -98,10 +101,23 @@ impl Quantized {
             }
         }
         // A weight too large for f16 rounds to infinity.
-        if let Some(at) = rounded.iter().zip(weights).position(|(r, w)| !r.is_finite() || !w.is_finite()) {
-            return Err(PackError::NotFinite { row: (at / width) as u32, col: (at % width) as u32 });
+        if let Some(at) = rounded
+            .iter()
+            .zip(weights)
+            .position(|(r, w)| !r.is_finite() || !w.is_finite())
+        {
+            return Err(PackError::NotFinite {
+                row: (at / width) as u32,
+                col: (at % width) as u32,
+            });
         }
-        Ok(Self { rows, cols, scales, values, rounded })
+        Ok(Self {
+            rows,
+            cols,
+            scales,
+            values,
+            rounded,
+        })
     }
 
     /// `(rows, cols)`
@@ -112,6 +128,12 @@ impl Quantized {
     /// Number of weights that are not zero after rounding.
     pub fn nonzeros(&self) -> u64 {
         self.rounded.iter().filter(|&&w| w != 0.0).count() as u64
+    }
+
+    /// The rounded weights, row-major, without the row scales of i8: what
+    /// counts as zero.
+    pub fn weights(&self) -> &[f32] {
+        &self.rounded
     }
 
     /// The weights as they will be read back, row-major.
@@ -146,11 +168,15 @@ fn round(x: f32) -> f32 {
 
 /// Non-zero blocks of block row `block_row`, as block columns.
 fn blocks_of(q: &Quantized, block_row: u32, r: u8, c: u8) -> impl Iterator<Item = u32> {
-    let lines: Vec<&[f32]> = (0..u32::from(r)).map(|i| q.line(block_row * u32::from(r) + i)).collect();
+    let lines: Vec<&[f32]> = (0..u32::from(r))
+        .map(|i| q.line(block_row * u32::from(r) + i))
+        .collect();
     let c = u32::from(c);
     (0..q.cols / c).filter(move |&b| {
         let range = (b * c) as usize..((b + 1) * c) as usize;
-        lines.iter().any(|line| line.get(range.clone()).is_some_and(|w| w.iter().any(|&w| w != 0.0)))
+        lines
+            .iter()
+            .any(|line| line.get(range.clone()).is_some_and(|w| w.iter().any(|&w| w != 0.0)))
     })
 }
 
@@ -175,7 +201,13 @@ pub fn stored(q: &Quantized, encoding: Encoding) -> Result<MatrixDesc, PackError
         }
     };
     let stored = u32::try_from(stored).map_err(|_| PackError::Encoding)?;
-    let desc = MatrixDesc { encoding, values: q.values, rows: q.rows, cols: q.cols, stored };
+    let desc = MatrixDesc {
+        encoding,
+        values: q.values,
+        rows: q.rows,
+        cols: q.cols,
+        stored,
+    };
     desc.payload_len().map(|_| desc).ok_or(PackError::Encoding)
 }
 
@@ -215,7 +247,10 @@ pub fn pack(q: &Quantized, encoding: Encoding) -> Result<Packed, PackError> {
 
 /// `(column, weight)` of the non-zeros of a row.
 fn nonzeros(q: &Quantized, row: u32) -> impl Iterator<Item = (u32, f32)> {
-    (0u32..).zip(q.line(row)).filter(|&(_, &w)| w != 0.0).map(|(c, &w)| (c, w))
+    (0u32..)
+        .zip(q.line(row))
+        .filter(|&(_, &w)| w != 0.0)
+        .map(|(c, &w)| (c, w))
 }
 
 fn pack_csr16(q: &Quantized, parts: &mut Parts) {
@@ -276,7 +311,11 @@ fn pack_nm(q: &Quantized, n: u8, m: u8, parts: &mut Parts) -> Result<(), PackErr
             let found = weights.iter().filter(|&&w| w != 0.0).count();
             if found > usize::from(n) {
                 let col = group as u32 * u32::from(m);
-                return Err(PackError::Group { row, col, found: found as u32 });
+                return Err(PackError::Group {
+                    row,
+                    col,
+                    found: found as u32,
+                });
             }
             // Groups with fewer non-zeros are filled up with the lowest free positions.
             let mut fill = usize::from(n) - found;
@@ -311,7 +350,10 @@ fn pack_block(q: &Quantized, r: u8, c: u8, index: BlockIndex, parts: &mut Parts)
             let range = block as usize * usize::from(c)..(block as usize + 1) * usize::from(c);
             for i in 0..u32::from(r) {
                 let line = q.line(block_row * u32::from(r) + i);
-                line.get(range.clone()).unwrap_or(&[]).iter().for_each(|&w| q.push_value(&mut parts.values, w));
+                line.get(range.clone())
+                    .unwrap_or(&[])
+                    .iter()
+                    .for_each(|&w| q.push_value(&mut parts.values, w));
             }
         }
         match index {
@@ -343,7 +385,11 @@ pub fn decode(matrix: &Matrix<'_>, desc: &MatrixDesc) -> Vec<f32> {
         }
     }
     let out = vec![0.0; desc.rows as usize * desc.cols as usize];
-    let mut sink = Decode { cols: desc.cols as usize, matrix, out };
+    let mut sink = Decode {
+        cols: desc.cols as usize,
+        matrix,
+        out,
+    };
     matrix.visit_any(&mut sink);
     sink.out
 }

@@ -14,7 +14,11 @@ pub(crate) struct Payload<'a> {
 
 impl<'a> Payload<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        Self { rest: bytes, len: bytes.len(), dirty: None }
+        Self {
+            rest: bytes,
+            len: bytes.len(),
+            dirty: None,
+        }
     }
 
     /// The next `len` elements, in place. `None` if there are fewer, or they are misaligned.

@@ -101,7 +101,10 @@ impl<'a> Values<'a> {
             ValueType::F32 => Self::F32(payload.array(stored)?),
             ValueType::F16 => Self::F16(payload.array(stored)?),
             ValueType::Bf16 => Self::Bf16(payload.array(stored)?),
-            ValueType::I8 => Self::I8 { q: payload.array(stored)?, scales },
+            ValueType::I8 => Self::I8 {
+                q: payload.array(stored)?,
+                scales,
+            },
         })
     }
 

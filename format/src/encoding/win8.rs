@@ -36,7 +36,12 @@ pub(super) struct RowColumns<'a> {
 impl<'a> RowColumns<'a> {
     pub(super) fn new(counts: &'a [u16], columns: &'a [u8]) -> Self {
         let left = counts.first().copied().unwrap_or(0);
-        Self { counts, columns, base: 0, left }
+        Self {
+            counts,
+            columns,
+            base: 0,
+            left,
+        }
     }
 }
 
@@ -78,9 +83,13 @@ pub(super) fn check(counts: &[u16], columns: &[u8], cols: u32) -> Result<(), (u3
     for (i, &count) in counts.iter().enumerate() {
         let (row, window) = (i / windows(cols).max(1), i % windows(cols).max(1));
         let bound = (cols - window as u32 * WINDOW).min(WINDOW);
-        let wrong = |found: usize| Problem::Count { expected: u32::from(count), found: found as u32 };
-        let (entries, tail) =
-            rest.split_at_checked(usize::from(count)).ok_or((row as u32, wrong(rest.len())))?;
+        let wrong = |found: usize| Problem::Count {
+            expected: u32::from(count),
+            found: found as u32,
+        };
+        let (entries, tail) = rest
+            .split_at_checked(usize::from(count))
+            .ok_or((row as u32, wrong(rest.len())))?;
         check_columns(entries, bound).map_err(|problem| (row as u32, problem))?;
         rest = tail;
     }
@@ -88,7 +97,13 @@ pub(super) fn check(counts: &[u16], columns: &[u8], cols: u32) -> Result<(), (u3
         return Ok(());
     }
     let used = columns.len() - rest.len();
-    Err((0, Problem::Count { expected: columns.len() as u32, found: used as u32 }))
+    Err((
+        0,
+        Problem::Count {
+            expected: columns.len() as u32,
+            found: used as u32,
+        },
+    ))
 }
 
 impl<'a> Win8<'a> {
@@ -110,7 +125,10 @@ impl<'a> Win8<'a> {
         let windows = windows(self.cols);
         let rows = rows_of(self.counts, windows, self.columns).zip(rows_of(self.counts, windows, values));
         for (row, ((counts, columns), (_, values))) in rows.enumerate() {
-            sink.row(row, RowColumns::new(counts, columns).zip(values.iter().map(|v| v.to_f32())));
+            sink.row(
+                row,
+                RowColumns::new(counts, columns).zip(values.iter().map(|v| v.to_f32())),
+            );
         }
     }
 }

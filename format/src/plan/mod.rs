@@ -61,27 +61,45 @@ impl Range {
 impl<'a> PlanView<'a> {
     pub(crate) fn split(section: &'a [u8], values: usize, nodes: usize, limits: &Limits) -> Result<Self, Problem> {
         let expected = (HEAD + RECORD * (values + nodes)) as u64;
-        let wrong = Problem::Length { expected, found: section.len() as u64 };
+        let wrong = Problem::Length {
+            expected,
+            found: section.len() as u64,
+        };
         if section.len() as u64 != expected {
             return Err(wrong);
         }
-        let (Some(arena_bytes), Some(align), Some(records)) = (u32_at(section, 0), u32_at(section, 4), section.get(HEAD..))
+        let (Some(arena_bytes), Some(align), Some(records)) =
+            (u32_at(section, 0), u32_at(section, 4), section.get(HEAD..))
         else {
             return Err(wrong);
         };
         if arena_bytes > limits.arena_bytes {
-            return Err(Problem::Limit { limit: limits.arena_bytes.into(), found: arena_bytes.into() });
+            return Err(Problem::Limit {
+                limit: limits.arena_bytes.into(),
+                found: arena_bytes.into(),
+            });
         }
         // Ranges that saturate at the end of 32 bits cannot pass for the arena's end.
         if !arena_bytes.is_multiple_of(4) {
             let expected = u64::from(arena_bytes).next_multiple_of(4);
-            return Err(Problem::Length { expected, found: arena_bytes.into() });
+            return Err(Problem::Length {
+                expected,
+                found: arena_bytes.into(),
+            });
         }
         if !align.is_power_of_two() || !(4..=MAX_ALIGN).contains(&align) {
-            return Err(Problem::Offset { expected: MAX_ALIGN.into(), found: align.into() });
+            return Err(Problem::Offset {
+                expected: MAX_ALIGN.into(),
+                found: align.into(),
+            });
         }
         let (values, nodes) = records.split_at_checked(RECORD * values).ok_or(wrong)?;
-        Ok(Self { arena_bytes, align, values, nodes })
+        Ok(Self {
+            arena_bytes,
+            align,
+            values,
+            nodes,
+        })
     }
 
     /// Size of the arena.
@@ -97,7 +115,10 @@ impl<'a> PlanView<'a> {
     /// Where a value of `shape` lies.
     pub fn value(&self, id: ValueId, shape: Shape) -> Range {
         let start = u32_at(self.values, usize::from(id.0) * RECORD).unwrap_or(0);
-        Range { start, end: start.saturating_add(shape.bytes()) }
+        Range {
+            start,
+            end: start.saturating_add(shape.bytes()),
+        }
     }
 
     /// The last node that needs a value; the number of nodes for outputs of the model.
@@ -109,7 +130,10 @@ impl<'a> PlanView<'a> {
     pub fn scratch(&self, node: usize) -> Range {
         let start = u32_at(self.nodes, node * RECORD).unwrap_or(0);
         let bytes = u32_at(self.nodes, node * RECORD + 4).unwrap_or(0);
-        Range { start, end: start.saturating_add(bytes) }
+        Range {
+            start,
+            end: start.saturating_add(bytes),
+        }
     }
 
     /// Checks that the plan is right for the graph of `model`: ranges inside
@@ -124,7 +148,10 @@ impl<'a> PlanView<'a> {
             let (range, last_use) = (self.range(model, id), self.last_use(ValueId(id as u16)));
             self.check_range(&range).map_err(fail)?;
             if last_use > nodes as u32 || last_use < born {
-                return Err(fail(Problem::Index { bound: nodes as u32 + 1, found: last_use }));
+                return Err(fail(Problem::Index {
+                    bound: nodes as u32 + 1,
+                    found: last_use,
+                }));
             }
             peak = peak.max(range.end);
             // Inputs live together from the start; node outputs are checked at their node.
@@ -136,7 +163,10 @@ impl<'a> PlanView<'a> {
         }
         for id in model.outputs() {
             if self.last_use(id) != nodes as u32 {
-                let problem = Problem::Count { expected: nodes as u32, found: self.last_use(id) };
+                let problem = Problem::Count {
+                    expected: nodes as u32,
+                    found: self.last_use(id),
+                };
                 return Err(FormatError::new(Place::PlanValue(id.0.into()), problem));
             }
         }
@@ -144,8 +174,14 @@ impl<'a> PlanView<'a> {
             peak = peak.max(self.check_node(model, &node)?);
         }
         if peak != self.arena_bytes {
-            let problem = Problem::Length { expected: peak.into(), found: self.arena_bytes.into() };
-            return Err(FormatError::new(Place::Section(crate::container::Section::Plan as u32), problem));
+            let problem = Problem::Length {
+                expected: peak.into(),
+                found: self.arena_bytes.into(),
+            };
+            return Err(FormatError::new(
+                Place::Section(crate::container::Section::Plan as u32),
+                problem,
+            ));
         }
         Ok(())
     }
@@ -155,7 +191,10 @@ impl<'a> PlanView<'a> {
         let index = node.index as u32;
         for id in node.inputs() {
             if self.last_use(id) < index {
-                let problem = Problem::Index { bound: index, found: self.last_use(id) };
+                let problem = Problem::Index {
+                    bound: index,
+                    found: self.last_use(id),
+                };
                 return Err(FormatError::new(Place::PlanValue(id.0.into()), problem));
             }
         }
@@ -164,15 +203,23 @@ impl<'a> PlanView<'a> {
         let scratch = self.scratch(node.index);
         self.check_range(&scratch).map_err(fail)?;
         if scratch.bytes() == 0 && scratch.start != 0 {
-            return Err(fail(Problem::Offset { expected: 0, found: scratch.start.into() }));
+            return Err(fail(Problem::Offset {
+                expected: 0,
+                found: scratch.start.into(),
+            }));
         }
         let input = node.inputs().next().map_or(Shape::SCALAR, |id| model.shape(id));
         let needed = scratch_bytes(&node.op, input).map_err(|e| fail(e.into()))?;
         if scratch.bytes() != 0 && scratch.bytes() != needed {
-            return Err(fail(Problem::Length { expected: needed.into(), found: scratch.bytes().into() }));
+            return Err(fail(Problem::Length {
+                expected: needed.into(),
+                found: scratch.bytes().into(),
+            }));
         }
         if scratch.overlaps(&output) {
-            return Err(fail(Problem::Overlap { with: node.output.0.into() }));
+            return Err(fail(Problem::Overlap {
+                with: node.output.0.into(),
+            }));
         }
         for id in 0..usize::from(node.output.0) {
             let value = ValueId(id as u16);
@@ -204,10 +251,16 @@ impl<'a> PlanView<'a> {
     fn check_range(&self, range: &Range) -> Result<(), Problem> {
         if !range.start.is_multiple_of(self.align) {
             let expected = u64::from(range.start).next_multiple_of(self.align.into());
-            return Err(Problem::Offset { expected, found: range.start.into() });
+            return Err(Problem::Offset {
+                expected,
+                found: range.start.into(),
+            });
         }
         if range.end > self.arena_bytes {
-            return Err(Problem::Limit { limit: self.arena_bytes.into(), found: range.end.into() });
+            return Err(Problem::Limit {
+                limit: self.arena_bytes.into(),
+                found: range.end.into(),
+            });
         }
         Ok(())
     }

@@ -29,7 +29,10 @@ pub struct PlanOptions {
 
 impl Default for PlanOptions {
     fn default() -> Self {
-        Self { scratch: Scratch::Packed, align: 64 }
+        Self {
+            scratch: Scratch::Packed,
+            align: 64,
+        }
     }
 }
 
@@ -77,7 +80,11 @@ pub fn plan(graph: &Graph, options: &PlanOptions) -> Result<Plan, GraphError> {
         let last = last_use.get(id).copied().unwrap_or(0);
         match buffers.get_mut(buffer_of[id]) {
             Some(buffer) => buffer.last = buffer.last.max(last),
-            None => buffers.push(Buffer { bytes: shape.bytes().into(), first, last }),
+            None => buffers.push(Buffer {
+                bytes: shape.bytes().into(),
+                first,
+                last,
+            }),
         }
     }
     let value_buffers = buffers.len();
@@ -90,12 +97,20 @@ pub fn plan(graph: &Graph, options: &PlanOptions) -> Result<Plan, GraphError> {
             Scratch::None => 0,
         };
         let index = index as u32;
-        buffers.push(Buffer { bytes: bytes.into(), first: index, last: index });
+        buffers.push(Buffer {
+            bytes: bytes.into(),
+            first: index,
+            last: index,
+        });
         scratch.push(bytes);
     }
 
     let step_bytes = |step: u32| -> u64 {
-        buffers.iter().filter(|b| b.first <= step && step <= b.last).map(|b| b.bytes).sum()
+        buffers
+            .iter()
+            .filter(|b| b.first <= step && step <= b.last)
+            .map(|b| b.bytes)
+            .sum()
     };
     let steps = graph.nodes.len() as u32;
     let lower_bound = (0..steps).map(step_bytes).max().unwrap_or(0);
@@ -110,7 +125,11 @@ pub fn plan(graph: &Graph, options: &PlanOptions) -> Result<Plan, GraphError> {
     Ok(Plan {
         arena_bytes,
         align: align as u32,
-        values: buffer_of.iter().zip(&last_use).map(|(&b, &last)| (value_offsets[b] as u32, last)).collect(),
+        values: buffer_of
+            .iter()
+            .zip(&last_use)
+            .map(|(&b, &last)| (value_offsets[b] as u32, last))
+            .collect(),
         scratch: scratch_offsets
             .iter()
             .zip(scratch)
@@ -122,8 +141,9 @@ pub fn plan(graph: &Graph, options: &PlanOptions) -> Result<Plan, GraphError> {
 
 /// The last node that needs each value; the number of nodes for graph outputs.
 fn last_uses(graph: &Graph) -> Vec<u32> {
-    let mut last: Vec<u32> =
-        (0..graph.value_count()).map(|id| id.saturating_sub(graph.inputs.len()) as u32).collect();
+    let mut last: Vec<u32> = (0..graph.value_count())
+        .map(|id| id.saturating_sub(graph.inputs.len()) as u32)
+        .collect();
     for (index, node) in graph.nodes.iter().enumerate() {
         for id in &node.inputs {
             if let Some(slot) = last.get_mut(usize::from(id.0)) {

@@ -1,0 +1,319 @@
+//! The arguments of every command.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use regex::Regex;
+use secateur_format::encoding::ValueType;
+use secateur_format::plan::planner::{PlanOptions, Scratch};
+
+use crate::criterion::Criterion;
+use crate::data::Preprocess;
+use crate::emit::EncodingChoice;
+use crate::mask::{Pattern, Scope};
+use crate::prune::{Fallback, Rule};
+
+const MODEL_HELP: &str = "A .sct file, an .onnx file, a model.toml or its folder, or .safetensors beside a .toml";
+
+/// Prunes neural networks and turns them into files that really are smaller.
+///
+/// Exit codes: 0 done, 1 a check failed, 2 wrong usage, 3 unreadable or
+/// unsupported model or data, 4 input/output error.
+#[derive(Debug, Parser)]
+#[command(name = "secateur", version)]
+pub(super) struct Cli {
+    /// Print the result as JSON
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    /// No progress, no warnings
+    #[arg(long, short, global = true)]
+    pub(super) quiet: bool,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Show what a model is made of
+    Inspect(ModelArg),
+    /// Prune a model in one shot and write it as .sct
+    Prune(PruneArgs),
+    /// Write a model as .sct without pruning it
+    Convert(ConvertArgs),
+    /// Run a model on the arrays of an .npy file
+    Run(RunArgs),
+    /// Measure accuracy on a data set, through the runtime
+    Eval(EvalArgs),
+    /// Check a .sct file, and that it computes what it should
+    Verify(VerifyArgs),
+    /// Show per layer how its weights are stored, and why
+    Explain(ExplainArgs),
+    /// Time a model against itself with dense weights
+    Bench(BenchArgs),
+    /// List the kernels of this build
+    Kernels,
+    /// Prune, write, run and measure a digit classifier that comes with the tool
+    Demo(DemoArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ModelArg {
+    #[arg(help = MODEL_HELP)]
+    pub(super) model: PathBuf,
+}
+
+/// How stored samples become network inputs.
+#[derive(Debug, Default, Args)]
+pub(super) struct PreprocessArgs {
+    /// Factor of every stored value: (x * scale - mean) / std
+    #[arg(long, value_name = "S", allow_negative_numbers = true)]
+    scale: Option<f32>,
+    /// Means after scaling: one, or one per channel
+    #[arg(long, value_delimiter = ',', value_name = "M,…", allow_negative_numbers = true)]
+    mean: Vec<f32>,
+    /// Standard deviations after scaling: one, or one per channel
+    #[arg(long, value_delimiter = ',', value_name = "D,…")]
+    std: Vec<f32>,
+}
+
+impl PreprocessArgs {
+    /// The preprocessing, if any of the flags is given.
+    pub(super) fn get(&self) -> Option<Preprocess> {
+        if self.scale.is_none() && self.mean.is_empty() && self.std.is_empty() {
+            return None;
+        }
+        Some(Preprocess {
+            scale: self.scale.unwrap_or(1.0),
+            mean: self.mean.clone(),
+            std: self.std.clone(),
+        })
+    }
+}
+
+/// How the file is written.
+#[derive(Debug, Args)]
+pub(super) struct WriteArgs {
+    /// The .sct file to write
+    #[arg(long, short, value_name = "OUT.sct")]
+    pub(super) output: PathBuf,
+    /// Replace the file if it exists
+    #[arg(long)]
+    pub(super) force: bool,
+    /// Encoding of the weights: auto, dense, csr16, win8, bitmask, nm[N:M], block[RxC]
+    #[arg(long, default_value = "auto", value_parser = EncodingChoice::from_str)]
+    pub(super) encoding: EncodingChoice,
+    /// Type of the stored weights
+    #[arg(long, default_value = "f32", value_enum)]
+    pub(super) values: ValuesArg,
+    /// Memory for packed convolutions: `packed` is fast, `none` needs the least RAM
+    #[arg(long, default_value = "packed", value_enum)]
+    pub(super) scratch: ScratchArg,
+    /// Alignment of values in the arena, in bytes: a power of two from 4 to 64
+    #[arg(long, default_value_t = 64, value_parser = parse_align)]
+    pub(super) align: u32,
+    /// Leave out names, preprocessing and info
+    #[arg(long)]
+    pub(super) strip: bool,
+    #[command(flatten)]
+    pub(super) preprocess: PreprocessArgs,
+}
+
+impl WriteArgs {
+    pub(super) fn plan(&self) -> PlanOptions {
+        let scratch = match self.scratch {
+            ScratchArg::Packed => Scratch::Packed,
+            ScratchArg::None => Scratch::None,
+        };
+        PlanOptions {
+            scratch,
+            align: self.align,
+        }
+    }
+}
+
+fn parse_align(text: &str) -> Result<u32, String> {
+    let align: u32 = text.parse().map_err(|_| format!("`{text}` is not a number"))?;
+    if align.is_power_of_two() && (4..=64).contains(&align) {
+        return Ok(align);
+    }
+    Err("must be 4, 8, 16, 32 or 64".to_owned())
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum ScratchArg {
+    Packed,
+    None,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum ValuesArg {
+    F32,
+    F16,
+    Bf16,
+}
+
+impl ValuesArg {
+    pub(super) fn get(self) -> ValueType {
+        match self {
+            Self::F32 => ValueType::F32,
+            Self::F16 => ValueType::F16,
+            Self::Bf16 => ValueType::Bf16,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PruneArgs {
+    #[command(flatten)]
+    pub(super) model: ModelArg,
+    #[command(flatten)]
+    pub(super) write: WriteArgs,
+    /// Fraction of the weights to remove, 0 to 1; N:M patterns fix it themselves
+    #[arg(long, value_name = "S")]
+    pub(super) sparsity: Option<f64>,
+    /// What is pruned together: unstructured, N:M (2:4), or RxC blocks (4x1)
+    #[arg(long, default_value = "unstructured", value_parser = Pattern::from_str)]
+    pub(super) pattern: Pattern,
+    /// Which weights go first
+    #[arg(long, default_value = "magnitude", value_enum)]
+    pub(super) criterion: Criterion,
+    /// Where weights compete
+    #[arg(long, default_value = "global", value_enum)]
+    pub(super) scope: Scope,
+    /// What to do with layers that the pattern does not divide
+    #[arg(long, default_value = "dense", value_enum)]
+    pub(super) fallback: Fallback,
+    /// Leave layers dense whose name matches (repeatable)
+    #[arg(long, value_name = "REGEX")]
+    skip: Vec<Regex>,
+    /// Another sparsity for layers whose name matches (repeatable, the last match counts)
+    #[arg(long, value_name = "REGEX=S", value_parser = parse_rule)]
+    layer: Vec<Rule>,
+    /// Seed of the random criterion
+    #[arg(long, default_value_t = 0)]
+    pub(super) seed: u64,
+    /// A data set: accuracy before and after is reported
+    #[arg(long, value_name = "D")]
+    pub(super) data: Option<PathBuf>,
+}
+
+impl PruneArgs {
+    pub(super) fn rules(&self) -> Vec<Rule> {
+        let skips = self.skip.iter().map(|layers| Rule {
+            layers: layers.clone(),
+            sparsity: 0.0,
+        });
+        self.layer.iter().cloned().chain(skips).collect()
+    }
+}
+
+fn parse_rule(text: &str) -> Result<Rule, String> {
+    let (pattern, sparsity) = text
+        .rsplit_once('=')
+        .ok_or("use REGEX=SPARSITY, such as 'layer3.*=0.95'")?;
+    let sparsity = sparsity.parse().map_err(|_| format!("`{sparsity}` is not a number"))?;
+    Ok(Rule {
+        layers: Regex::new(pattern).map_err(|e| e.to_string())?,
+        sparsity,
+    })
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ConvertArgs {
+    #[command(flatten)]
+    pub(super) model: ModelArg,
+    #[command(flatten)]
+    pub(super) write: WriteArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    #[command(flatten)]
+    pub(super) model: ModelArg,
+    /// Network inputs: one sample, or a batch of them
+    #[arg(long, value_name = "X.npy")]
+    pub(super) input: PathBuf,
+    /// Where the outputs go
+    #[arg(long, short, value_name = "Y.npy")]
+    pub(super) output: PathBuf,
+    /// Apply the preprocessing that is stored with the model
+    #[arg(long)]
+    pub(super) preprocess: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct EvalArgs {
+    #[command(flatten)]
+    pub(super) model: ModelArg,
+    /// A data.toml, or an idx, CIFAR-10 .bin, .npz or .safetensors file
+    #[arg(long, value_name = "D")]
+    pub(super) data: PathBuf,
+    #[command(flatten)]
+    pub(super) preprocess: PreprocessArgs,
+    #[command(flatten)]
+    pub(super) kernels: KernelArg,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct KernelArg {
+    /// Which kernels may run
+    #[arg(long, default_value = "best", value_enum)]
+    kernels: KernelSet,
+}
+
+impl KernelArg {
+    pub(super) fn get(&self) -> &'static [secateur_runtime::kernel::Kernel] {
+        match self.kernels {
+            KernelSet::Best => secateur_runtime::kernel::ALL,
+            KernelSet::Scalar => secateur_runtime::kernel::SCALAR,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum KernelSet {
+    /// The preferred ones of this build
+    Best,
+    /// The scalar oracle
+    Scalar,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct VerifyArgs {
+    /// The .sct file
+    pub(super) model: PathBuf,
+    /// The model it was made from: every stored weight must be one of its weights
+    #[arg(long, value_name = "MODEL")]
+    pub(super) against: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ExplainArgs {
+    #[command(flatten)]
+    pub(super) model: ModelArg,
+    /// Show all candidates of every layer, not only the best
+    #[arg(long)]
+    pub(super) all: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct BenchArgs {
+    #[command(flatten)]
+    pub(super) model: ModelArg,
+    /// Least number of runs
+    #[arg(long, default_value_t = 20)]
+    pub(super) runs: usize,
+    /// Least time, in seconds
+    #[arg(long, default_value_t = 1.0)]
+    pub(super) seconds: f64,
+    #[command(flatten)]
+    pub(super) kernels: KernelArg,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DemoArgs {
+    /// Where the .sct file goes; a temporary folder by default
+    #[arg(long, short, value_name = "OUT.sct")]
+    pub(super) output: Option<PathBuf>,
+}

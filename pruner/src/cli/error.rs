@@ -1,0 +1,118 @@
+//! Errors with an exit code.
+
+use std::io;
+use std::path::Path;
+
+use crate::data::DataError;
+use crate::emit::EmitError;
+use crate::eval::EvalError;
+use crate::prune::PruneError;
+use crate::source::SourceError;
+
+/// A check failed.
+pub(super) const CHECK: u8 = 1;
+/// Wrong usage.
+pub(super) const USAGE: u8 = 2;
+/// An unreadable or unsupported model or data file.
+pub(super) const UNREADABLE: u8 = 3;
+/// Input or output failed.
+pub(super) const IO: u8 = 4;
+
+/// What is told to the user, and the exit code.
+#[derive(Debug)]
+pub(super) struct CliError {
+    pub(super) code: u8,
+    pub(super) message: String,
+    broken_pipe: bool,
+}
+
+impl CliError {
+    fn new(code: u8, message: impl ToString) -> Self {
+        Self {
+            code,
+            message: message.to_string(),
+            broken_pipe: false,
+        }
+    }
+
+    pub(super) fn check(message: impl ToString) -> Self {
+        Self::new(CHECK, message)
+    }
+
+    pub(super) fn usage(message: impl ToString) -> Self {
+        Self::new(USAGE, message)
+    }
+
+    pub(super) fn unreadable(path: &Path, message: impl std::fmt::Display) -> Self {
+        Self::new(UNREADABLE, format!("{}: {message}", path.display()))
+    }
+
+    pub(super) fn io(path: &Path, error: &io::Error) -> Self {
+        Self::new(IO, format!("{}: {error}", path.display()))
+    }
+
+    /// Stdout went away, as when it is piped to `head`: no error.
+    pub(super) fn is_broken_pipe(&self) -> bool {
+        self.broken_pipe
+    }
+}
+
+impl From<io::Error> for CliError {
+    fn from(error: io::Error) -> Self {
+        let broken_pipe = error.kind() == io::ErrorKind::BrokenPipe;
+        Self {
+            broken_pipe,
+            ..Self::new(IO, format!("cannot write the result: {error}"))
+        }
+    }
+}
+
+impl From<SourceError> for CliError {
+    fn from(error: SourceError) -> Self {
+        let code = if matches!(error, SourceError::Io { .. }) {
+            IO
+        } else {
+            UNREADABLE
+        };
+        Self::new(code, error)
+    }
+}
+
+impl From<DataError> for CliError {
+    fn from(error: DataError) -> Self {
+        let code = if matches!(error, DataError::Io { .. }) {
+            IO
+        } else {
+            UNREADABLE
+        };
+        Self::new(code, error)
+    }
+}
+
+impl From<PruneError> for CliError {
+    fn from(error: PruneError) -> Self {
+        let code = if matches!(error, PruneError::Graph(_)) {
+            UNREADABLE
+        } else {
+            USAGE
+        };
+        Self::new(code, error)
+    }
+}
+
+impl From<EmitError> for CliError {
+    fn from(error: EmitError) -> Self {
+        let code = if matches!(error, EmitError::Check(_)) {
+            CHECK
+        } else {
+            UNREADABLE
+        };
+        Self::new(code, error)
+    }
+}
+
+impl From<EvalError> for CliError {
+    fn from(error: EvalError) -> Self {
+        Self::new(UNREADABLE, error)
+    }
+}

@@ -1,0 +1,340 @@
+//! Emitting: encodings chosen per layer, memory planned, the file written, read
+//! back, run, and compared with the dense reference.
+
+mod candidates;
+mod check;
+mod save;
+
+use std::str::FromStr;
+
+use secateur_format::Op;
+use secateur_format::container::writer::{Extras, Layout, Preprocess, WriteError};
+use secateur_format::encoding::{Encoding, MatrixDesc, PackError, Packed, Quantized, ValueType, pack};
+use secateur_format::graph::{Graph, GraphError};
+use secateur_format::plan::planner::PlanOptions;
+use thiserror::Error;
+
+pub use candidates::{Candidate, candidates};
+pub use check::{Check, TOLERANCE, check};
+pub use save::{Overwrite, write_file};
+
+use crate::lower::lower;
+
+/// Which encodings may be chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EncodingChoice {
+    /// The smallest per layer.
+    #[default]
+    Auto,
+    /// This one where it fits and is smaller than dense.
+    Only(Family),
+}
+
+/// An encoding with the parameters left open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// `dense`
+    Dense,
+    /// `csr16`
+    Csr16,
+    /// `win8`
+    Win8,
+    /// `bitmask`
+    Bitmask,
+    /// `nm`, with any N:M or the given one.
+    Nm(Option<(u8, u8)>),
+    /// `block`, with any shape or the given one.
+    Block(Option<(u8, u8)>),
+}
+
+impl Family {
+    /// Whether an encoding belongs to the family.
+    pub fn contains(self, encoding: Encoding) -> bool {
+        match (self, encoding) {
+            (Self::Dense, Encoding::Dense)
+            | (Self::Csr16, Encoding::Csr16)
+            | (Self::Win8, Encoding::Win8)
+            | (Self::Bitmask, Encoding::Bitmask) => true,
+            (Self::Nm(only), Encoding::Nm { n, m }) => only.is_none_or(|only| only == (n, m)),
+            (Self::Block(only), Encoding::Block { r, c, .. }) => only.is_none_or(|only| only == (r, c)),
+            _ => false,
+        }
+    }
+}
+
+impl FromStr for EncodingChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let pair = |text: &str, separator: char| -> Option<Option<(u8, u8)>> {
+            if text.is_empty() {
+                return Some(None);
+            }
+            let (a, b) = text.split_once(separator)?;
+            Some(Some((a.parse().ok()?, b.parse().ok()?)))
+        };
+        let parsed = match text {
+            "auto" => return Ok(Self::Auto),
+            "dense" => Some(Family::Dense),
+            "csr16" => Some(Family::Csr16),
+            "win8" => Some(Family::Win8),
+            "bitmask" => Some(Family::Bitmask),
+            _ => text
+                .strip_prefix("nm")
+                .and_then(|rest| pair(rest, ':').map(Family::Nm))
+                .or_else(|| {
+                    text.strip_prefix("block")
+                        .and_then(|rest| pair(rest, 'x').map(Family::Block))
+                }),
+        };
+        parsed.map(Self::Only).ok_or_else(|| {
+            format!(
+                "`{text}` is not an encoding: use auto, dense, csr16, win8, bitmask, nm (or nm2:4), block (or block4x1)"
+            )
+        })
+    }
+}
+
+/// How to emit.
+#[derive(Clone, Debug)]
+pub struct EmitOptions {
+    /// Encodings.
+    pub encoding: EncodingChoice,
+    /// Type of the stored weights.
+    pub values: ValueType,
+    /// Memory plan.
+    pub plan: PlanOptions,
+    /// Leave out names, preprocessing and info.
+    pub strip: bool,
+    /// Stored with the model.
+    pub preprocess: Option<Preprocess>,
+    /// Key-value text stored with the model.
+    pub info: Vec<(String, String)>,
+}
+
+impl Default for EmitOptions {
+    fn default() -> Self {
+        Self {
+            encoding: EncodingChoice::Auto,
+            values: ValueType::F32,
+            plan: PlanOptions::default(),
+            strip: false,
+            preprocess: None,
+            info: Vec::new(),
+        }
+    }
+}
+
+/// The encoding chosen for a layer, and why.
+#[derive(Clone, Debug)]
+pub struct Choice {
+    /// Name of its node.
+    pub node: String,
+    /// Its operator.
+    pub op: &'static str,
+    /// Outputs and inputs of its weight matrix.
+    pub shape: (u32, u32),
+    /// Weights that are not zero, in the value type.
+    pub nonzeros: u64,
+    /// The encoding.
+    pub chosen: Candidate,
+    /// All that were considered, the smallest first.
+    pub candidates: Vec<Candidate>,
+    /// Why this one.
+    pub reason: String,
+}
+
+impl Choice {
+    /// Number of weights.
+    pub fn weights(&self) -> u64 {
+        u64::from(self.shape.0) * u64::from(self.shape.1)
+    }
+
+    /// Fraction of zeros.
+    pub fn sparsity(&self) -> f64 {
+        1.0 - self.nonzeros as f64 / self.weights().max(1) as f64
+    }
+
+    /// Bytes of the layer's weights stored densely.
+    pub fn dense_bytes(&self) -> u64 {
+        let dense = self.candidates.iter().find(|c| c.desc.encoding == Encoding::Dense);
+        dense.map_or(0, |c| c.bytes)
+    }
+}
+
+/// A written model, checked.
+#[derive(Clone, Debug)]
+pub struct Emitted {
+    /// The file.
+    pub bytes: Vec<u8>,
+    /// Bytes of the same file with all weights dense.
+    pub dense_bytes: u64,
+    /// Layer by layer.
+    pub choices: Vec<Choice>,
+    /// Size of the arena.
+    pub arena_bytes: u32,
+    /// Lower bound of any arena.
+    pub arena_lower_bound: u32,
+    /// The comparison with the dense reference.
+    pub check: Check,
+}
+
+/// Why a model cannot be emitted.
+#[derive(Debug, Error)]
+pub enum EmitError {
+    /// The graph is not valid.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    /// The graph cannot be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// A weight cannot be stored.
+    #[error("weights of node `{node}`: {error}; try another --values type")]
+    Pack {
+        /// The node.
+        node: String,
+        /// What is wrong.
+        error: PackError,
+    },
+    /// The file does not compute what the graph computes.
+    #[error("the written model failed its check: {0}; please report this as a bug")]
+    Check(String),
+}
+
+/// Lowers, encodes, writes, reads back, runs and compares.
+///
+/// # Errors
+/// An [`EmitError`]; nothing is returned that failed its check.
+pub fn emit(source: &Graph, options: &EmitOptions) -> Result<Emitted, EmitError> {
+    let graph = lower(source)?;
+    let (choices, packed) = encode(&graph, options)?;
+    let extras = Extras {
+        strip: options.strip,
+        preprocess: options.preprocess.clone().filter(|_| !options.strip),
+        info: options.info.clone(),
+    };
+    let descs: Vec<MatrixDesc> = packed.iter().map(|p| p.desc).collect();
+    let layout = Layout::new(&graph, &descs, &options.plan, &extras)?;
+    let dense_descs: Vec<MatrixDesc> = descs.iter().map(|desc| as_dense(*desc)).collect();
+    let dense_bytes = Layout::new(&graph, &dense_descs, &options.plan, &extras)?.file_len();
+    let (predicted, arena_lower_bound) = (layout.file_len(), layout.plan().lower_bound);
+    let arena_bytes = layout.plan().arena_bytes;
+    let bytes = layout.write(&packed)?;
+    if bytes.len() as u64 != predicted {
+        return Err(EmitError::Check(format!(
+            "{} bytes were predicted, {} written",
+            predicted,
+            bytes.len()
+        )));
+    }
+    let check = check(source, &graph, &bytes)?;
+    Ok(Emitted {
+        bytes,
+        dense_bytes,
+        choices,
+        arena_bytes,
+        arena_lower_bound,
+        check,
+    })
+}
+
+fn as_dense(desc: MatrixDesc) -> MatrixDesc {
+    MatrixDesc {
+        encoding: Encoding::Dense,
+        stored: desc.rows * desc.cols,
+        ..desc
+    }
+}
+
+/// Chooses and packs the encoding of every constant.
+fn encode(graph: &Graph, options: &EmitOptions) -> Result<(Vec<Choice>, Vec<Packed>), EmitError> {
+    let mut choices = Vec::new();
+    let mut packed = Vec::new();
+    for (i, tensor) in graph.tensors.iter().enumerate() {
+        let user = graph
+            .nodes
+            .iter()
+            .find(|n| n.op.weight().is_some_and(|id| usize::from(id.0) == i));
+        let values = if user.is_some() { options.values } else { ValueType::F32 };
+        let node = user.map_or(tensor.name.as_str(), |node| node.name.as_str());
+        let fail = |error| EmitError::Pack {
+            node: node.to_owned(),
+            error,
+        };
+        let quantized = Quantized::new(&tensor.data, tensor.cols, values).map_err(fail)?;
+        let encoding = match user {
+            None => Encoding::Dense,
+            Some(user) => {
+                let choice = choose(node, &user.op, &quantized, options.encoding);
+                let encoding = choice.chosen.desc.encoding;
+                choices.push(choice);
+                encoding
+            }
+        };
+        packed.push(pack(&quantized, encoding).map_err(fail)?);
+    }
+    Ok((choices, packed))
+}
+
+/// The smallest allowed encoding, dense unless another is smaller.
+pub fn choose(node: &str, op: &Op, quantized: &Quantized, choice: EncodingChoice) -> Choice {
+    let candidates = candidates(quantized);
+    let allowed = |c: &&Candidate| match choice {
+        EncodingChoice::Auto => true,
+        EncodingChoice::Only(family) => family.contains(c.desc.encoding),
+    };
+    let dense = *candidates
+        .iter()
+        .find(|c| c.desc.encoding == Encoding::Dense)
+        .unwrap_or(&candidates[0]);
+    let best = candidates.iter().find(allowed).copied();
+    let (chosen, reason) = match best {
+        Some(best) if best.desc.encoding == Encoding::Dense => {
+            let next = candidates.iter().find(|c| c.desc.encoding != Encoding::Dense);
+            let reason = match (choice, next) {
+                (EncodingChoice::Auto, Some(next)) => {
+                    format!(
+                        "no sparse encoding is smaller: {} would take {} bytes",
+                        next.desc.encoding, next.bytes
+                    )
+                }
+                _ => "as asked".to_owned(),
+            };
+            (best, reason)
+        }
+        Some(best) if best.bytes < dense.bytes => {
+            let runner_up = candidates.iter().find(|c| c.desc.encoding != best.desc.encoding);
+            let reason = match (choice, runner_up) {
+                (EncodingChoice::Auto, Some(second)) => {
+                    format!("smallest; next is {} with {} bytes", second.desc.encoding, second.bytes)
+                }
+                _ => "as asked".to_owned(),
+            };
+            (best, reason)
+        }
+        Some(best) => {
+            let encoding = best.desc.encoding;
+            (
+                dense,
+                format!(
+                    "{encoding} would take {} bytes, more than dense: kept dense",
+                    best.bytes
+                ),
+            )
+        }
+        None => (
+            dense,
+            "the encoding asked for does not fit the layer: kept dense".to_owned(),
+        ),
+    };
+    let nonzeros = quantized.nonzeros();
+    Choice {
+        node: node.to_owned(),
+        op: op.name(),
+        shape: quantized.shape(),
+        nonzeros,
+        chosen,
+        candidates,
+        reason,
+    }
+}

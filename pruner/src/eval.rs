@@ -1,0 +1,156 @@
+//! Accuracy, through the runtime.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use secateur_runtime::kernel::Kernel;
+use secateur_runtime::{ArenaBuf, Model, RunError, Session};
+use thiserror::Error;
+
+use crate::data::{Dataset, Defect, Preprocess};
+
+/// Top-1 accuracy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accuracy {
+    /// Samples, per class.
+    pub count: Vec<usize>,
+    /// Samples whose largest output is that of their label, per class.
+    pub correct: Vec<usize>,
+}
+
+impl Accuracy {
+    /// All samples.
+    pub fn total(&self) -> usize {
+        self.count.iter().sum()
+    }
+
+    /// All correct samples.
+    pub fn total_correct(&self) -> usize {
+        self.correct.iter().sum()
+    }
+
+    /// Fraction correct.
+    pub fn fraction(&self) -> f64 {
+        self.total_correct() as f64 / self.total().max(1) as f64
+    }
+}
+
+/// Why a model cannot be evaluated on a data set.
+#[derive(Debug, Error)]
+pub enum EvalError {
+    /// The data set has no labels.
+    #[error("the data has no labels: give a labels file or key in a data.toml")]
+    NoLabels,
+    /// The model has several inputs or outputs.
+    #[error("only models of one input and one output can be evaluated, this one has {inputs} and {outputs}")]
+    Arity {
+        /// Inputs.
+        inputs: usize,
+        /// Outputs.
+        outputs: usize,
+    },
+    /// Samples and model input differ in size.
+    #[error("samples are {data:?} ({} values), the model takes {model}", data.iter().product::<usize>())]
+    Shape {
+        /// Shape of a sample.
+        data: Vec<usize>,
+        /// Shape of the model's input.
+        model: secateur_runtime::Shape,
+    },
+    /// A label the model cannot give.
+    #[error("sample {sample} has label {label}, the model has {outputs} outputs")]
+    Label {
+        /// Index of the sample.
+        sample: usize,
+        /// Its label.
+        label: u32,
+        /// Outputs of the model.
+        outputs: usize,
+    },
+    /// The preprocessing does not fit the samples.
+    #[error(transparent)]
+    Preprocess(#[from] Defect),
+    /// The model cannot be run.
+    #[error(transparent)]
+    Run(#[from] RunError),
+}
+
+/// Runs `model` on all samples, on all cores. `tick` is called after each sample.
+///
+/// # Errors
+/// An [`EvalError`].
+pub fn accuracy(
+    model: &Model<'_>,
+    kernels: &'static [Kernel],
+    dataset: &Dataset,
+    preprocess: &Preprocess,
+    tick: impl Fn() + Sync,
+) -> Result<Accuracy, EvalError> {
+    let (inputs, outputs) = (model.input_count(), model.outputs().len());
+    let (1, Some(output), 1) = (inputs, model.outputs().next(), outputs) else {
+        return Err(EvalError::Arity { inputs, outputs });
+    };
+    let labels = dataset.labels().ok_or(EvalError::NoLabels)?;
+    let input = model.shape(secateur_runtime::ValueId(0));
+    if input.elems() != dataset.features() {
+        return Err(EvalError::Shape {
+            data: dataset.sample_shape().to_vec(),
+            model: input,
+        });
+    }
+    let classes = model.shape(output).elems();
+    if let Some(sample) = labels.iter().position(|&label| label as usize >= classes) {
+        return Err(EvalError::Label {
+            sample,
+            label: labels[sample],
+            outputs: classes,
+        });
+    }
+    preprocess.validate(dataset.channels())?;
+
+    let next = AtomicUsize::new(0);
+    let work = || -> Result<Vec<(usize, bool)>, EvalError> {
+        let mut arena = ArenaBuf::for_model(model);
+        let mut session = Session::with_kernels(model, arena.as_mut(), kernels)?;
+        let mut results = Vec::new();
+        loop {
+            let sample = next.fetch_add(1, Ordering::Relaxed);
+            if sample >= dataset.len() {
+                return Ok(results);
+            }
+            let input = session.input_mut(0)?;
+            input.copy_from_slice(dataset.input(sample));
+            preprocess.apply(input, dataset.channels())?;
+            session.run()?;
+            results.push((sample, argmax(session.output(0)?) == labels[sample] as usize));
+            tick();
+        }
+    };
+    let threads = std::thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(dataset.len().max(1));
+    let parts: Vec<Result<Vec<(usize, bool)>, EvalError>> = std::thread::scope(|scope| {
+        let handles: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        handles
+            .into_iter()
+            .map(|handle| handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
+    });
+    let mut accuracy = Accuracy {
+        count: vec![0; classes],
+        correct: vec![0; classes],
+    };
+    for part in parts {
+        for (sample, correct) in part? {
+            let class = labels[sample] as usize;
+            accuracy.count[class] += 1;
+            accuracy.correct[class] += usize::from(correct);
+        }
+    }
+    Ok(accuracy)
+}
+
+/// Index of the largest output; the first of equals.
+fn argmax(outputs: &[f32]) -> usize {
+    let better = |best: (usize, f32), (i, &y): (usize, &f32)| if y > best.1 { (i, y) } else { best };
+    outputs.iter().enumerate().fold((0, f32::NEG_INFINITY), better).0
+}

@@ -1,0 +1,59 @@
+//! Prunable layers: the weight matrices of linear and convolution nodes.
+
+use secateur_format::graph::Graph;
+use secateur_format::{Op, Shape, TensorId};
+
+/// A weight matrix and what a pattern must know of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layer {
+    /// Name of the first node that uses the matrix.
+    pub name: String,
+    /// Its operator.
+    pub op: &'static str,
+    /// The matrix.
+    pub tensor: TensorId,
+    /// Outputs.
+    pub rows: u32,
+    /// Inputs; for convolutions kernel positions × input channels of a group.
+    pub cols: u32,
+    /// Outputs that share the same inputs: all, or those of one group.
+    pub group_rows: u32,
+    /// Neighbouring columns that are channels of one kernel position.
+    pub channels: u32,
+}
+
+impl Layer {
+    /// Number of weights.
+    pub fn weights(&self) -> usize {
+        self.rows as usize * self.cols as usize
+    }
+}
+
+/// The prunable layers of a graph, in execution order, a shared matrix once.
+pub fn layers(graph: &Graph, shapes: &[Shape]) -> Vec<Layer> {
+    let mut layers: Vec<Layer> = Vec::new();
+    for node in &graph.nodes {
+        let Some((tensor, matrix)) = node.op.weight().and_then(|id| Some((id, graph.tensor(id)?))) else {
+            continue;
+        };
+        if layers.iter().any(|layer| layer.tensor == tensor) {
+            continue;
+        }
+        let channels = node.inputs.first().and_then(|id| shapes.get(usize::from(id.0)));
+        let channels = channels.map_or(0, |shape| shape.padded_dims()[0]);
+        let (group_rows, channels) = match &node.op {
+            Op::Conv2d(conv) => (matrix.rows / conv.groups.max(1), channels / conv.groups.max(1)),
+            _ => (matrix.rows, channels),
+        };
+        layers.push(Layer {
+            name: node.name.clone(),
+            op: node.op.name(),
+            tensor,
+            rows: matrix.rows,
+            cols: matrix.cols,
+            group_rows,
+            channels,
+        });
+    }
+    layers
+}

@@ -1,0 +1,7 @@
+//! Masks: which weights stay. Patterns shape them, scopes share out the sparsity.
+
+mod pattern;
+mod select;
+
+pub use pattern::{Misfit, Pattern};
+pub use select::{Guard, Quota, Scope, select};

@@ -1,0 +1,259 @@
+//! One-shot pruning: rules, criterion, pattern and scope in, zeros out.
+
+use regex::Regex;
+use secateur_format::graph::{Graph, GraphError};
+use thiserror::Error;
+
+use crate::criterion::Criterion;
+use crate::layer::{Layer, layers};
+use crate::mask::{Guard, Pattern, Quota, Scope, select};
+
+/// What to do with layers whose channels a pattern does not divide.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Fallback {
+    /// Leave the layer dense
+    #[default]
+    Dense,
+    /// Prune single weights to the same sparsity
+    Unstructured,
+}
+
+/// A per-layer exception: layers whose name matches get another sparsity.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// Searched for in the layer's name.
+    pub layers: Regex,
+    /// 0 leaves the layer dense.
+    pub sparsity: f64,
+}
+
+/// How to prune.
+#[derive(Clone, Debug)]
+pub struct PruneOptions {
+    /// Fraction of the prunable weights to remove; `None` where the pattern fixes it.
+    pub sparsity: Option<f64>,
+    /// What is pruned together.
+    pub pattern: Pattern,
+    /// Which weights go first.
+    pub criterion: Criterion,
+    /// Where they compete.
+    pub scope: Scope,
+    /// Layers that do not fit the pattern.
+    pub fallback: Fallback,
+    /// Exceptions; the last that matches a layer counts.
+    pub rules: Vec<Rule>,
+    /// Seed of random scores.
+    pub seed: u64,
+}
+
+/// What happened to a layer.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct PrunedLayer {
+    /// Name of its node.
+    pub name: String,
+    /// Its operator.
+    pub op: &'static str,
+    /// Weights.
+    pub weights: usize,
+    /// Weights that are zero now.
+    pub zeros: usize,
+    /// The pattern applied; `None` if the layer was left dense.
+    pub pattern: Option<String>,
+    /// Why it was not pruned as asked.
+    pub note: Option<String>,
+}
+
+/// What pruning did.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct PruneReport {
+    /// Layer by layer.
+    pub layers: Vec<PrunedLayer>,
+    /// Fraction of zeros over the weights of all linear and convolution layers.
+    pub sparsity: f64,
+    /// Fraction of zeros over all parameters.
+    pub model_sparsity: f64,
+}
+
+/// Why a graph cannot be pruned as asked.
+#[derive(Debug, Error)]
+pub enum PruneError {
+    /// The graph is not valid.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    /// A rule's pattern matches no layer.
+    #[error("the rule `{pattern}` matches no layer; the layers are: {layers}")]
+    NoMatch {
+        /// The pattern.
+        pattern: String,
+        /// All names.
+        layers: String,
+    },
+    /// A sparsity is missing, or outside 0..1, or contradicts the pattern.
+    #[error("{0}")]
+    Sparsity(String),
+    /// There is nothing to prune.
+    #[error("the model has no linear or convolution layers to prune")]
+    Nothing,
+}
+
+/// Sets the pruned weights of `graph` to zero.
+///
+/// # Errors
+/// A [`PruneError`]; the graph is then unchanged.
+pub fn prune(graph: &mut Graph, options: &PruneOptions) -> Result<PruneReport, PruneError> {
+    let target = check_sparsity(options)?;
+    let layers = layers(graph, &graph.shapes()?);
+    if layers.is_empty() {
+        return Err(PruneError::Nothing);
+    }
+    for rule in &options.rules {
+        if !layers.iter().any(|layer| rule.layers.is_match(&layer.name)) {
+            let names: Vec<&str> = layers.iter().map(|layer| layer.name.as_str()).collect();
+            return Err(PruneError::NoMatch {
+                pattern: rule.layers.to_string(),
+                layers: names.join(", "),
+            });
+        }
+    }
+    let decisions: Vec<Decision> = layers.iter().map(|layer| decide(layer, options, target)).collect();
+    let mut pruned = Vec::new();
+    for (layer, decision) in layers.iter().zip(&decisions) {
+        if let (Some(pattern), Some(tensor)) = (decision.pattern, graph.tensor(layer.tensor)) {
+            pruned.push(Quota {
+                layer,
+                pattern,
+                sparsity: decision.sparsity,
+                scores: options.criterion.scores(&tensor.data, &layer.name, options.seed),
+                pooled: decision.pooled,
+            });
+        }
+    }
+    let (masks, guards) = select(&pruned);
+    let masked: Vec<_> = pruned.iter().map(|quota| quota.layer.tensor).collect();
+    for (id, mask) in masked.into_iter().zip(&masks) {
+        if let Some(tensor) = graph.tensors.get_mut(usize::from(id.0)) {
+            tensor
+                .data
+                .iter_mut()
+                .zip(mask)
+                .filter(|(_, keep)| !**keep)
+                .for_each(|(w, _)| *w = 0.0);
+        }
+    }
+    Ok(report(graph, &layers, decisions, &guards))
+}
+
+/// What is done to one layer.
+struct Decision {
+    pattern: Option<Pattern>,
+    sparsity: f64,
+    pooled: bool,
+    note: Option<String>,
+}
+
+fn check_sparsity(options: &PruneOptions) -> Result<f64, PruneError> {
+    let wrong = |s: f64| {
+        PruneError::Sparsity(format!(
+            "sparsity {s} is not in 0..1 (0.9 = 90 % of the weights removed)"
+        ))
+    };
+    for rule in &options.rules {
+        if !(0.0..1.0).contains(&rule.sparsity) {
+            return Err(wrong(rule.sparsity));
+        }
+    }
+    match (options.sparsity, options.pattern.fixed_sparsity()) {
+        (Some(asked), Some(fixed)) if (asked - fixed).abs() > 1e-9 => Err(PruneError::Sparsity(format!(
+            "pattern {} fixes the sparsity at {fixed}, not {asked}: leave --sparsity out",
+            options.pattern
+        ))),
+        (_, Some(fixed)) => Ok(fixed),
+        (Some(asked), None) if (0.0..1.0).contains(&asked) => Ok(asked),
+        (Some(asked), None) => Err(wrong(asked)),
+        (None, None) => Err(PruneError::Sparsity(format!(
+            "pattern {} needs a sparsity",
+            options.pattern
+        ))),
+    }
+}
+
+fn decide(layer: &Layer, options: &PruneOptions, target: f64) -> Decision {
+    let rule = options
+        .rules
+        .iter()
+        .rev()
+        .find(|rule| rule.layers.is_match(&layer.name));
+    let sparsity = rule.map_or(target, |rule| rule.sparsity);
+    let pooled = rule.is_none() && options.scope == Scope::Global;
+    if sparsity == 0.0 {
+        let note = rule.map(|rule| format!("skipped by the rule `{}`", rule.layers));
+        return Decision {
+            pattern: None,
+            sparsity,
+            pooled: false,
+            note,
+        };
+    }
+    match (options.pattern.fits(layer), options.fallback) {
+        (Ok(()), _) => Decision {
+            pattern: Some(options.pattern),
+            sparsity,
+            pooled,
+            note: None,
+        },
+        (Err(misfit), Fallback::Dense) => {
+            let note = Some(format!("left dense, {} does not fit: {misfit}", options.pattern));
+            Decision {
+                pattern: None,
+                sparsity: 0.0,
+                pooled: false,
+                note,
+            }
+        }
+        (Err(misfit), Fallback::Unstructured) => {
+            let note = Some(format!(
+                "pruned unstructured, {} does not fit: {misfit}",
+                options.pattern
+            ));
+            // The units of N:M do not compete with other layers, so neither may its substitute.
+            let pooled = pooled && options.pattern.fixed_sparsity().is_none();
+            Decision {
+                pattern: Some(Pattern::Unstructured),
+                sparsity,
+                pooled,
+                note,
+            }
+        }
+    }
+}
+
+fn report(graph: &Graph, layers: &[Layer], decisions: Vec<Decision>, guards: &[Guard]) -> PruneReport {
+    let zeros_of = |data: &[f32]| data.iter().filter(|&&w| w == 0.0).count();
+    let mut rows = Vec::new();
+    for (layer, decision) in layers.iter().zip(decisions) {
+        let zeros = graph.tensor(layer.tensor).map_or(0, |tensor| zeros_of(&tensor.data));
+        let guard = guards.iter().find(|guard| guard.layer == layer.name);
+        let kept = guard.map(|g| {
+            format!(
+                "kept {} units that global ranking would have pruned, so that the layer stays connected",
+                g.kept
+            )
+        });
+        rows.push(PrunedLayer {
+            name: layer.name.clone(),
+            op: layer.op,
+            weights: layer.weights(),
+            zeros,
+            pattern: decision.pattern.map(|pattern| pattern.to_string()),
+            note: decision.note.or(kept),
+        });
+    }
+    let (zeros, weights) = rows.iter().fold((0, 0), |(z, w), row| (z + row.zeros, w + row.weights));
+    let all: usize = graph.tensors.iter().map(|tensor| tensor.data.len()).sum();
+    let all_zeros: usize = graph.tensors.iter().map(|tensor| zeros_of(&tensor.data)).sum();
+    PruneReport {
+        layers: rows,
+        sparsity: zeros as f64 / weights.max(1) as f64,
+        model_sparsity: all_zeros as f64 / all.max(1) as f64,
+    }
+}

@@ -1,0 +1,209 @@
+use super::*;
+use safetensors::{Dtype, serialize, tensor::TensorView};
+use secateur_format::graph::Graph;
+use secateur_format::{Activation, Op};
+
+fn weights() -> Vec<u8> {
+    let data = [1.0f32; 64].map(f32::to_le_bytes).concat();
+    let tensors = [
+        ("conv.weight", vec![4, 1, 3, 3]),
+        ("conv.bias", vec![4]),
+        ("bn.weight", vec![4]),
+        ("bn.bias", vec![4]),
+        ("bn.running_mean", vec![4]),
+        ("bn.running_var", vec![4]),
+        ("fc.weight", vec![2, 4]),
+    ];
+    let tensors = tensors.map(|(name, dims): (_, Vec<usize>)| {
+        let bytes = &data[..4 * dims.iter().product::<usize>()];
+        (name, TensorView::new(Dtype::F32, dims, bytes).unwrap())
+    });
+    serialize(tensors, None).unwrap()
+}
+
+fn graph_of(text: &str) -> Result<Graph, String> {
+    let bytes = weights();
+    let mut weights = Weights::open(&bytes).unwrap();
+    let built = parse(text).and_then(|description| build(Text(text), description, &mut weights));
+    built.map_err(|fault| fault.in_file(Path::new("m.toml")).to_string())
+}
+
+const HEAD: &str = "format = 1\ninput = { name = 'x', shape = [1, 6, 6] }\n";
+
+/// Nodes as inline tables, one per line, from line 3 on.
+fn nodes(nodes: &str) -> Result<Graph, String> {
+    graph_of(&format!("{HEAD}node = [\n{nodes}\n]\n"))
+}
+
+fn op(node: &str) -> Op {
+    nodes(node).unwrap_or_else(|error| panic!("{error}")).nodes[0].op
+}
+
+#[test]
+fn attributes_have_their_defaults() {
+    let Op::Conv2d(conv) = op("{ name = 'conv', op = 'conv2d' }") else {
+        panic!()
+    };
+    assert_eq!(
+        (conv.kernel, conv.stride, conv.dilation, conv.pads, conv.groups),
+        ([3; 2], [1; 2], [1; 2], [0; 4], 1)
+    );
+    assert!(conv.bias.is_some());
+    let all = "{ name = 'c', op = 'conv2d', tensors = 'conv', stride = [2, 1], padding = [1, 2], dilation = 2, \
+               groups = 1, bias = false, activation = 'leaky_relu', slope = 0.5 }";
+    let Op::Conv2d(conv) = op(all) else { panic!() };
+    assert_eq!(
+        (conv.stride, conv.dilation, conv.pads, conv.bias),
+        ([2, 1], [2; 2], [1, 2, 1, 2], None)
+    );
+    assert_eq!(conv.activation, Activation::LeakyRelu(0.5));
+    let Op::Pool(pool) = op("{ name = 'p', op = 'max_pool', kernel = 2, padding = [0, 0, 1, 1] }") else {
+        panic!()
+    };
+    assert_eq!((pool.stride, pool.pads), ([2; 2], [0, 0, 1, 1]));
+    assert_eq!(
+        op("{ name = 'p', op = 'pad', before = [1, 0, 0] }"),
+        Op::Pad {
+            before: [1, 0, 0, 0],
+            after: [0; 4],
+            value: 0.0
+        }
+    );
+    let slice = Op::Slice {
+        start: [0; 4],
+        end: [1, 6, 6, 1],
+        step: [1, 2, 3, 1],
+    };
+    assert_eq!(op("{ name = 's', op = 'slice', step = [1, 2, 3] }"), slice);
+    assert_eq!(op("{ name = 's', op = 'softmax' }"), Op::Softmax { axis: 0 });
+    assert_eq!(
+        op("{ name = 'f', op = 'flatten' }"),
+        Op::Reshape(Shape::new(&[36]).unwrap())
+    );
+}
+
+#[test]
+fn nodes_read_the_last_value_or_those_they_name() {
+    let graph = nodes(
+        "{ name = 'conv', op = 'conv2d', padding = 1 },\n{ name = 'bn', op = 'batch_norm' },\n\
+         { name = 'sum', op = 'add', inputs = ['bn', 'conv'], activation = 'relu' },\n\
+         { name = 'mean', op = 'global_avg_pool' },\n{ name = 'fc', op = 'linear' }",
+    )
+    .unwrap();
+    let inputs: Vec<Vec<u16>> = graph
+        .nodes
+        .iter()
+        .map(|node| node.inputs.iter().map(|id| id.0).collect())
+        .collect();
+    assert_eq!(inputs, [vec![0], vec![1], vec![2, 1], vec![3], vec![4]]);
+    assert_eq!(graph.outputs[0].0, 5);
+    let two = "format = 1\noutputs = ['a', 'x']\ninputs = [{ name = 'x', shape = [2] }, { name = 'z', shape = [2] }]\n\
+               node = [{ name = 'a', op = 'mul', inputs = ['x', 'z'] }, { name = 'b', op = 'relu' }]\n";
+    assert_eq!(
+        graph_of(two).unwrap().outputs.iter().map(|id| id.0).collect::<Vec<_>>(),
+        [2, 0]
+    );
+}
+
+#[test]
+fn errors_say_where_and_what() {
+    for (node, expected) in [
+        (
+            "{ name = 'r', op = 'relu', stride = 2 }",
+            "line 4, column 37: relu has no attribute `stride`",
+        ),
+        (
+            "{ name = 'c', op = 'con2d' }",
+            "operator `con2d` is unknown (did you mean `conv2d`?); the operators are conv2d, ",
+        ),
+        (
+            "{ name = 'convv', op = 'conv2d' }",
+            "no tensor `convv.weight` (did you mean `conv.weight`?)",
+        ),
+        (
+            "{ name = 'conv', op = 'conv2d', strides = 2 }",
+            "conv2d has no attribute `strides` (did you mean `stride`?)",
+        ),
+        (
+            "{ name = 'conv', op = 'conv2d', stride = 'x' }",
+            "line 4, column 42: attribute `stride` is",
+        ),
+        (
+            "{ name = 'conv', op = 'conv2d', stride = -1 }",
+            "it must be a whole number, or [vertical, horizontal]",
+        ),
+        (
+            "{ name = 'conv', op = 'conv2d', groups = 2 }",
+            "channels are not divisible by the groups",
+        ),
+        (
+            "{ name = 'conv', op = 'conv2d', activation = 'rely' }",
+            "did you mean `relu`?",
+        ),
+        ("{ name = 'x', op = 'relu' }", "the name `x` is taken"),
+        ("{ name = '', op = 'relu' }", "a name is empty"),
+        ("{ op = 'relu' }", "a node has no `name`"),
+        ("{ name = 'r' }", "a node has no `op`"),
+        (
+            "{ name = 'r', op = 'relu', inputs = ['y'] }",
+            "no input or earlier node is called `y`",
+        ),
+        ("{ name = 'r', op = 'relu', inputs = [] }", "`inputs` holds 0 names"),
+        ("{ name = 'a', op = 'add' }", "the operator takes 2 inputs, not 1"),
+        ("{ name = 'p', op = 'max_pool' }", "attribute `kernel` is missing"),
+        (
+            "{ name = 'p', op = 'pad', before = [1] }",
+            "has 1 numbers for an input of shape [1, 6, 6]",
+        ),
+        ("{ name = 'fc', op = 'linear', bias = true }", "no tensor `fc.bias`"),
+        (
+            "{ name = 'f', op = 'flatten' }, { name = 'fc', op = 'linear' }",
+            "needs `fc.weight` to be 2x36",
+        ),
+        (
+            "{ name = 'l', op = 'linear', tensors = 'conv' }",
+            "a linear node needs weights [out, in]",
+        ),
+        ("", "it has no nodes"),
+    ] {
+        let error = nodes(node).unwrap_err();
+        assert!(error.contains(expected), "{node}\n{error}");
+        assert!(error.starts_with("m.toml: "), "{error}");
+    }
+}
+
+#[test]
+fn the_head_is_checked() {
+    for (text, expected) in [
+        ("format = 2\n", "line 1, column 10: format is 2"),
+        ("input = { name = 'x', shape = [1] }\n", "missing field `format`"),
+        ("format = 1\nwieghts = 'x'\n", "line 2, column 1"),
+        ("format = 1\n", "it must have either `input` or `inputs`"),
+        (
+            "format = 1\ninput = { name = 'x', shape = [0] }\n",
+            "line 2, column 31: a dimension is zero",
+        ),
+        (
+            "format = 1\ninput = { name = 'x', shape = [3] }\n[preprocess]\nmean = [1, 2]\n",
+            "[preprocess]: ",
+        ),
+        (
+            "format = 1\noutputs = ['y']\ninput = { name = 'x', shape = [3] }\nnode = [{ name = 'r', op = 'relu' }]",
+            "line 2, column 12",
+        ),
+        (
+            "format = 1\noutputs = []\ninput = { name = 'x', shape = [3] }\nnode = [{ name = 'r', op = 'relu' }]",
+            "`outputs` is empty",
+        ),
+    ] {
+        let error = graph_of(text).unwrap_err();
+        assert!(error.contains(expected), "{text}\n{error}");
+    }
+}
+
+#[test]
+fn node_errors_carry_the_line_of_the_table() {
+    let text = format!("{HEAD}\n[[node]]\nname = 'r'\nop = 'relu'\n\n[[node]]\nname = 's'\nop = 'sotfmax'\n");
+    let error = graph_of(&text).unwrap_err();
+    assert!(error.contains("line 8, column 1: node `s`"), "{error}");
+}

@@ -1,0 +1,170 @@
+//! Graphs with random constants, written, read and run.
+
+use secateur_format::container::writer::{Extras, Layout};
+use secateur_format::encoding::{Encoding, Matrix, MatrixDesc, Packed, ValueType, decode};
+use secateur_format::graph::{Graph, Input, NodeDef, Tensor};
+use secateur_format::plan::planner::{PlanOptions, Scratch};
+use secateur_format::{Limits, Model, Op, Shape, TensorId, ValueId};
+use secateur_runtime::kernel::{self, Kernel};
+use secateur_runtime::{ArenaBuf, Session};
+
+use super::matrices::{Rng, encodings, layouts, packed};
+use super::reference;
+
+/// A graph under construction.
+pub(crate) struct Net {
+    pub(crate) graph: Graph,
+    packed: Vec<Packed>,
+    shapes: Vec<Shape>,
+    pub(crate) rng: Rng,
+}
+
+impl Net {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            graph: Graph::default(),
+            packed: Vec::new(),
+            shapes: Vec::new(),
+            rng: Rng::new(seed),
+        }
+    }
+
+    /// A graph of one input and one operator.
+    pub(crate) fn of(input: &[u32], op: Op) -> Self {
+        let mut net = Self::new(7);
+        let x = net.input(input);
+        net.node(op, &[x]);
+        net
+    }
+
+    /// All inputs come before the first node.
+    pub(crate) fn input(&mut self, dims: &[u32]) -> ValueId {
+        let (name, shape) = (format!("input{}", self.shapes.len()), Shape::new(dims).unwrap());
+        self.graph.inputs.push(Input { name, shape });
+        self.shapes.push(shape);
+        ValueId(self.shapes.len() as u16 - 1)
+    }
+
+    pub(crate) fn shape(&self, id: ValueId) -> Shape {
+        self.shapes[usize::from(id.0)]
+    }
+
+    pub(crate) fn values(&self) -> impl Iterator<Item = (ValueId, Shape)> + use<'_> {
+        (0..).map(ValueId).zip(self.shapes.iter().copied())
+    }
+
+    /// Random weights in a random encoding.
+    pub(crate) fn weight(&mut self, rows: u32, cols: u32) -> TensorId {
+        let layout = self.rng.pick(&layouts());
+        let fitting = encodings(layout, rows as usize, cols as usize);
+        let encoding = match fitting.is_empty() {
+            true => Encoding::Csr16,
+            false => self.rng.pick(&fitting),
+        };
+        let values = self.rng.pick(&[ValueType::F32, ValueType::F16, ValueType::Bf16]);
+        self.weight_as(rows, cols, encoding, values)
+    }
+
+    pub(crate) fn weight_as(&mut self, rows: u32, cols: u32, encoding: Encoding, values: ValueType) -> TensorId {
+        let mut weights = self.rng.weights(rows as usize, cols as usize, 0.4, false);
+        // Values keep about their size from layer to layer.
+        weights.iter_mut().for_each(|w| *w *= 2.0 / (cols as f32).sqrt());
+        self.constant(rows, cols, packed(&weights, cols as usize, encoding, values))
+    }
+
+    pub(crate) fn bias(&mut self, len: u32) -> TensorId {
+        let values = self.rng.values(len as usize);
+        self.constant(1, len, packed(&values, len as usize, Encoding::Dense, ValueType::F32))
+    }
+
+    fn constant(&mut self, rows: u32, cols: u32, packed: Packed) -> TensorId {
+        let payload = ArenaBuf::copy_of(&packed.payload);
+        let matrix = Matrix::read(&packed.desc, payload.as_ref(), 0).unwrap();
+        // As they are read back: the reference must not see what rounding takes away.
+        let data = decode(&matrix, &packed.desc);
+        let name = format!("tensor{}", self.packed.len());
+        self.graph.tensors.push(Tensor { name, rows, cols, data });
+        self.packed.push(packed);
+        TensorId(self.packed.len() as u16 - 1)
+    }
+
+    /// Appends a node. It is the output until another is appended or chosen.
+    pub(crate) fn node(&mut self, op: Op, inputs: &[ValueId]) -> ValueId {
+        let shapes: Vec<Shape> = inputs.iter().map(|&id| self.shape(id)).collect();
+        self.shapes.push(op.infer(&shapes).unwrap());
+        let (name, inputs) = (format!("node{}", self.graph.nodes.len()), inputs.to_vec());
+        self.graph.nodes.push(NodeDef { name, op, inputs });
+        let id = ValueId(self.shapes.len() as u16 - 1);
+        self.graph.outputs = vec![id];
+        id
+    }
+
+    /// The model file, aligned.
+    pub(crate) fn file(&self, options: &PlanOptions) -> ArenaBuf {
+        let descs: Vec<MatrixDesc> = self.packed.iter().map(|p| p.desc).collect();
+        let layout = Layout::new(&self.graph, &descs, options, &Extras::default()).unwrap();
+        ArenaBuf::copy_of(&layout.write(&self.packed).unwrap())
+    }
+
+    pub(crate) fn random_inputs(&mut self) -> Vec<Vec<f32>> {
+        let lens: Vec<usize> = self.graph.inputs.iter().map(|input| input.shape.elems()).collect();
+        lens.into_iter().map(|len| self.rng.values(len)).collect()
+    }
+
+    /// Compares sessions of all kinds with the reference.
+    pub(crate) fn check(&mut self) {
+        let inputs = self.random_inputs();
+        let values = reference::run(&self.graph, &inputs);
+        let mut scalar: Option<Vec<Vec<f32>>> = None;
+        for (scratch, align) in [(Scratch::Packed, 64), (Scratch::None, 4)] {
+            let file = self.file(&PlanOptions { scratch, align });
+            let model = Model::read(file.as_ref(), &Limits::HOST).unwrap();
+            for kernels in [kernel::SCALAR, kernel::ALL] {
+                let outputs = run(&model, kernels, &inputs);
+                for (id, output) in self.graph.outputs.iter().zip(&outputs) {
+                    let expected = &values[usize::from(id.0)];
+                    assert_eq!(output.len(), expected.len());
+                    for (i, (y, expected)) in output.iter().zip(expected).enumerate() {
+                        let place = format!("value {} [{i}], {scratch:?}, {} kernels", id.0, kernels.len());
+                        assert!(
+                            expected.error < 0.1 + 0.01 * expected.value.abs(),
+                            "{place}: {expected:?} says nothing"
+                        );
+                        assert!(
+                            expected.admits(*y),
+                            "{place}: {y} is not {expected:?} in {:#?}",
+                            self.graph.nodes
+                        );
+                    }
+                }
+                // Plain kernels accumulate in one order, wherever their input lies.
+                if kernels.len() == kernel::SCALAR.len() {
+                    let first = scalar.get_or_insert_with(|| outputs.clone());
+                    assert_eq!(bits(first), bits(&outputs), "{scratch:?}: {:#?}", self.graph.nodes);
+                }
+            }
+        }
+    }
+}
+
+fn bits(values: &[Vec<f32>]) -> Vec<Vec<u32>> {
+    values.iter().map(|v| v.iter().map(|x| x.to_bits()).collect()).collect()
+}
+
+/// The outputs of a session whose arena was garbage; the same again for a second run.
+pub(crate) fn run(model: &Model<'_>, kernels: &'static [Kernel], inputs: &[Vec<f32>]) -> Vec<Vec<f32>> {
+    let mut arena = ArenaBuf::for_model(model);
+    arena.as_mut().fill(0xff);
+    let mut session = Session::with_kernels(model, arena.as_mut(), kernels).unwrap();
+    let mut once = || -> Vec<Vec<f32>> {
+        for (i, input) in inputs.iter().enumerate() {
+            session.input_mut(i).unwrap().copy_from_slice(input);
+        }
+        session.run().unwrap();
+        let outputs = 0..model.outputs().len();
+        outputs.map(|i| session.output(i).unwrap().to_vec()).collect()
+    };
+    let outputs = once();
+    assert_eq!(bits(&outputs), bits(&once()), "a second run differs");
+    outputs
+}

@@ -1,0 +1,292 @@
+//! One suite for all kernels of the registry: named edge cases, then properties.
+//! See `common/case.rs` for what a case checks.
+
+#[cfg(test)]
+mod common;
+
+use std::collections::BTreeSet;
+
+use common::case::{CONV, Case, Panel, Task};
+use proptest::prelude::*;
+use secateur_format::op::Conv2d;
+use secateur_runtime::Activation;
+use secateur_runtime::kernel::{self, Problem};
+
+const ACTIVATIONS: [Activation; 9] = [
+    Activation::Identity,
+    Activation::Relu,
+    Activation::Relu6,
+    Activation::LeakyRelu(0.125),
+    Activation::Gelu,
+    Activation::Silu,
+    Activation::Sigmoid,
+    Activation::Tanh,
+    Activation::HardSwish,
+];
+
+/// A case of each problem, large enough for every encoding.
+fn plain() -> [Case; 3] {
+    let panel = Panel {
+        groups: 1,
+        lines: 3,
+        line: 16,
+        keep: 14,
+        table: false,
+    };
+    let conv = Conv2d {
+        out_channels: 16,
+        ..CONV
+    };
+    [
+        Case::new(16, 720, Task::Spmv),
+        Case::new(16, 48, Task::Spmm(panel)),
+        Case::conv(conv, [16, 5, 6]),
+    ]
+}
+
+#[test]
+fn all_kernels_are_reached_and_named_once() {
+    let run: BTreeSet<&str> = plain().iter().flat_map(Case::check).collect();
+    let all: BTreeSet<&str> = kernel::ALL.iter().map(|k| k.name).collect();
+    assert_eq!(run, all);
+    assert_eq!(all.len(), kernel::ALL.len());
+}
+
+#[test]
+fn densities() {
+    for density in [0.0, 0.02, 0.1, 0.9, 1.0] {
+        for case in plain() {
+            Case { density, ..case }.check();
+        }
+    }
+}
+
+#[test]
+fn activations_with_and_without_bias() {
+    for activation in ACTIVATIONS {
+        for bias in [false, true] {
+            for case in plain() {
+                Case {
+                    activation,
+                    bias,
+                    ..case
+                }
+                .check();
+            }
+        }
+    }
+}
+
+#[test]
+fn thin_matrices() {
+    for (rows, cols) in [(1, 1), (1, 9), (9, 1), (1, 64), (16, 1), (2, 7), (3, 257), (1, 600)] {
+        for task in [Task::Spmv, Task::Spmm(Panel::flat(11))] {
+            Case::new(rows, cols, task).check();
+            Case {
+                density: 1.0,
+                ..Case::new(rows, cols, task)
+            }
+            .check();
+        }
+    }
+}
+
+/// Every split of a run into tiles.
+#[test]
+fn run_lengths() {
+    for run in 1..=2 * 32 + 7 {
+        for rows in [3, 16] {
+            Case::new(rows, 16, Task::Spmm(Panel::flat(run))).check();
+        }
+    }
+}
+
+/// What lies between the end of one output line and the start of the next is dropped.
+#[test]
+fn lines_longer_than_kept() {
+    for (lines, line, keep) in [
+        (1, 9, 9),
+        (2, 2, 1),
+        (5, 3, 1),
+        (7, 7, 6),
+        (4, 10, 8),
+        (3, 34, 32),
+        (9, 33, 1),
+        (2, 70, 64),
+        (30, 3, 2),
+    ] {
+        for table in [false, true] {
+            let panel = Panel {
+                groups: 1,
+                lines,
+                line,
+                keep,
+                table,
+            };
+            Case::new(8, 24, Task::Spmm(panel)).check();
+        }
+    }
+}
+
+#[test]
+fn groups_up_to_depthwise() {
+    for groups in [1, 2, 3, 6, 12, 24] {
+        for table in [false, true] {
+            let panel = Panel {
+                groups,
+                lines: 3,
+                line: 12,
+                keep: 10,
+                table,
+            };
+            Case::new(24, 8, Task::Spmm(panel)).check();
+            Case::new(48, 9, Task::Spmm(panel)).check();
+        }
+        let conv = Conv2d {
+            out_channels: 48,
+            groups: groups as u32,
+            ..CONV
+        };
+        Case::conv(conv, [24, 4, 5]).check();
+    }
+}
+
+#[test]
+fn convolutions() {
+    for (kernel, stride, dilation, pads) in [
+        ([1, 1], [1, 1], [1, 1], [0, 0, 0, 0]),
+        ([1, 1], [2, 3], [1, 1], [0, 0, 0, 0]),
+        ([3, 3], [2, 2], [1, 1], [1, 1, 1, 1]),
+        ([2, 5], [1, 1], [3, 1], [0, 4, 2, 1]),
+        ([5, 2], [3, 2], [1, 4], [1, 0, 0, 3]),
+        // Some kernel positions never leave the padding.
+        ([3, 3], [4, 4], [1, 1], [3, 3, 3, 3]),
+        ([7, 1], [1, 1], [1, 1], [6, 0, 6, 0]),
+    ] {
+        let conv = Conv2d {
+            kernel,
+            stride,
+            dilation,
+            pads,
+            out_channels: 8,
+            ..CONV
+        };
+        for input in [[4, 9, 8], [1, 7, 5]] {
+            Case::conv(conv, input).check();
+        }
+    }
+}
+
+/// NaN and infinities come through, and stay where they belong.
+#[test]
+fn special_inputs() {
+    let conv = Conv2d {
+        kernel: [1, 1],
+        out_channels: 8,
+        ..CONV
+    };
+    for special in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        for activation in ACTIVATIONS {
+            for case in [
+                Case::new(16, 48, Task::Spmv),
+                Case::new(16, 48, Task::Spmm(Panel::flat(9))),
+                Case::conv(conv, [16, 3, 4]),
+            ] {
+                Case {
+                    special: Some(special),
+                    activation,
+                    ..case
+                }
+                .check();
+            }
+        }
+    }
+}
+
+/// Extents that many encodings divide, and some that few do.
+fn extent() -> impl Strategy<Value = usize> {
+    prop_oneof![1..=20usize, Just(16), Just(32), Just(36), Just(48)]
+}
+
+fn panel() -> impl Strategy<Value = Panel> {
+    (1..=3usize, 1..=5usize, 1..=40usize, 0..=3usize, any::<bool>()).prop_map(|(groups, lines, keep, gap, table)| {
+        Panel {
+            groups,
+            lines,
+            line: keep + gap,
+            keep,
+            table,
+        }
+    })
+}
+
+fn conv() -> impl Strategy<Value = Case> {
+    let pair = |most: u16| [1..=most, 1..=most];
+    let channels = (1..=3u32, 1..=6u32, 1..=8u32);
+    (
+        channels,
+        pair(5),
+        pair(3),
+        pair(3),
+        [0..=3u16, 0..=3u16, 0..=3u16, 0..=3u16],
+        [0..=6u32, 0..=9],
+    )
+        .prop_map(|((groups, ins, outs), kernel, stride, dilation, pads, slack)| {
+            let conv = Conv2d {
+                out_channels: groups * outs,
+                groups,
+                kernel,
+                stride,
+                dilation,
+                pads,
+                ..CONV
+            };
+            let span = |axis: usize| u32::from((kernel[axis] - 1) * dilation[axis] + 1) + slack[axis];
+            let padding = |axis: usize| u32::from(pads[axis] + pads[axis + 2]);
+            let input = |axis: usize| span(axis).saturating_sub(padding(axis)).max(1);
+            Case::conv(conv, [groups * ins, input(0), input(1)])
+        })
+}
+
+/// A case of a problem, on random weights.
+fn case(problem: Problem) -> BoxedStrategy<Case> {
+    let shaped = match problem {
+        Problem::Spmv => (extent(), prop_oneof![extent(), 240..=600usize])
+            .prop_map(|(rows, cols)| Case::new(rows, cols, Task::Spmv))
+            .boxed(),
+        Problem::Spmm => (extent(), extent(), panel())
+            .prop_map(|(rows, cols, panel)| Case::new(panel.groups * rows, cols, Task::Spmm(panel)))
+            .boxed(),
+        Problem::DirectConv => conv().boxed(),
+    };
+    let density = prop_oneof![0.0..=1.0f32, Just(0.1)];
+    let activation = prop::sample::select(ACTIVATIONS.to_vec());
+    (shaped, density, any::<bool>(), activation, any::<u64>())
+        .prop_map(|(case, density, bias, activation, seed)| Case {
+            density,
+            bias,
+            activation,
+            seed,
+            ..case
+        })
+        .boxed()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn spmv_is_right(case in case(Problem::Spmv)) {
+        case.check();
+    }
+
+    #[test]
+    fn spmm_is_right(case in case(Problem::Spmm)) {
+        case.check();
+    }
+
+    #[test]
+    fn direct_conv_is_right(case in case(Problem::DirectConv)) {
+        case.check();
+    }
+}
