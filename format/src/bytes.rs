@@ -2,17 +2,10 @@
 
 /// The `N` bytes at `offset`.
 const fn array_at<const N: usize>(bytes: &[u8], offset: usize) -> Option<[u8; N]> {
-    let mut out = [0; N];
-    match offset.checked_add(N) {
-        Some(end) if end <= bytes.len() => {}
-        _ => return None,
+    match bytes.split_at_checked(offset) {
+        Some((_, rest)) => rest.first_chunk().copied(),
+        None => None,
     }
-    let mut i = 0;
-    while i < N {
-        out[i] = bytes[offset + i];
-        i += 1;
-    }
-    Some(out)
 }
 
 pub(crate) const fn u16_at(bytes: &[u8], offset: usize) -> Option<u16> {

@@ -20,6 +20,7 @@ extern crate alloc;
 compile_error!("weights are used in place as little-endian arrays: big-endian targets are not supported");
 
 mod bytes;
+pub mod chunks;
 pub mod container;
 pub mod encoding;
 mod error;

@@ -3,7 +3,7 @@
 //! The pipeline, each step a module: [`source`] imports a model, [`prune`](mod@prune)
 //! sets weights to zero by a [`criterion`] under a [`mask`] pattern, [`mod@lower`]
 //! folds and fuses, [`mod@emit`] chooses encodings, writes the `.sct` file and proves
-//! it against the dense [`reference`](mod@reference), [`mod@eval`] and [`bench`] measure it.
+//! it against the dense [`reference`](mod@reference), [`mod@eval`] and [`mod@bench`] measure it.
 #![forbid(unsafe_code)]
 
 pub mod bench;

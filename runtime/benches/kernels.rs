@@ -7,7 +7,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use criterion::Criterion;
-use secateur_format::encoding::{BlockIndex, Encoding, Matrix, Quantized, ValueType, pack};
+use secateur_format::encoding::{BlockIndex, Encoding, Matrix, Quantized, pack};
 use secateur_format::geometry::ConvGeometry;
 use secateur_format::op::Conv2d;
 use secateur_format::{Activation, Shape, TensorId};
@@ -108,14 +108,28 @@ fn bench(kernel: &kernel::Kernel, shape: (u32, u32, u32, u16), sparsity: f64) ->
     })
 }
 
-/// One line of the table: kernel, value type, whether dense, seconds.
-type Line = (&'static str, ValueType, bool, f64);
+/// One line of the table.
+struct Line {
+    kernel: &'static kernel::Kernel,
+    median: f64,
+    /// Least disturbed by what else runs on the machine.
+    fastest: f64,
+}
 
 fn print(lines: &[Line]) {
-    for (name, values, _, seconds) in lines {
-        let dense = lines.iter().filter(|(_, v, dense, _)| dense == &true && v == values);
-        let best = dense.map(|line| line.3).fold(f64::INFINITY, f64::min);
-        println!("  {name:32} {:9.1} µs {:6.2} × dense", seconds * 1e6, best / seconds);
+    println!("  {:34} {:>9} {:>9}", "", "median", "fastest");
+    for line in lines {
+        let alike = |l: &&Line| l.kernel.layout == Layout::Dense && l.kernel.values == line.kernel.values;
+        let dense = lines
+            .iter()
+            .filter(alike)
+            .map(|l| l.fastest)
+            .fold(f64::INFINITY, f64::min);
+        let (median, fastest, ratio) = (line.median * 1e6, line.fastest * 1e6, dense / line.fastest);
+        println!(
+            "  {:34} {median:9.1} {fastest:9.1} µs {ratio:6.2} × dense",
+            line.kernel.name
+        );
     }
 }
 
@@ -152,8 +166,12 @@ fn main() {
                 });
                 let mut samples = samples.into_inner();
                 samples.sort_by(f64::total_cmp);
-                if let Some(&median) = samples.get(samples.len() / 2) {
-                    lines.push((kernel.name, kernel.values, kernel.layout == Layout::Dense, median));
+                if let (Some(&median), Some(&fastest)) = (samples.get(samples.len() / 2), samples.first()) {
+                    lines.push(Line {
+                        kernel,
+                        median,
+                        fastest,
+                    });
                 }
             }
             group.finish();

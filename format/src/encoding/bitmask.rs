@@ -4,6 +4,7 @@
 use super::csr16::{check_row_starts, rows_of};
 use super::{MatrixDesc, Payload, RowSink, Value, Values};
 use crate::Problem;
+use crate::chunks::chunks;
 
 /// View of a `bitmask` matrix.
 #[derive(Clone, Copy, Debug)]
@@ -69,7 +70,7 @@ impl<'a> Bitmask<'a> {
     pub(super) fn validate(&self) -> Result<(), (u32, Problem)> {
         check_row_starts(self.row_start, self.values.stored() as u32)?;
         let unused = (8 - self.cols % 8) % 8;
-        let rows = self.mask.chunks_exact(row_bytes(self.cols).max(1));
+        let rows = chunks(self.mask, row_bytes(self.cols));
         for (row, (mask, starts)) in rows.zip(self.row_start.windows(2)).enumerate() {
             let found = mask.iter().map(|b| b.count_ones()).sum();
             let expected = match starts {
@@ -88,7 +89,7 @@ impl<'a> Bitmask<'a> {
 
     pub(super) fn visit_rows<V: Value>(&self, sink: &mut impl RowSink) {
         let Some(values) = V::slice(&self.values) else { return };
-        let masks = self.mask.chunks_exact(row_bytes(self.cols).max(1));
+        let masks = chunks(self.mask, row_bytes(self.cols));
         for (row, (mask, values)) in masks.zip(rows_of(self.row_start, values)).enumerate() {
             sink.row(row, SetBits::new(mask).zip(values.iter().map(|v| v.to_f32())));
         }

@@ -9,6 +9,7 @@ use super::csr16::{self, check_columns, check_row_starts};
 use super::win8::{self, RowColumns, windows};
 use super::{MatrixDesc, Payload, RowSink, Value, Values, WINDOW};
 use crate::Problem;
+use crate::chunks::chunks;
 
 /// How the positions of blocks are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -201,7 +202,7 @@ impl<V: Value, S: RowSink> BlockSink<V> for ByRow<'_, S> {
     fn block_row(&mut self, row: usize, columns: impl Iterator<Item = usize> + Clone, values: &[V]) {
         let (r, c) = (self.r, self.c);
         for i in 0..r {
-            let blocks = columns.clone().zip(values.chunks_exact((r * c).max(1)));
+            let blocks = columns.clone().zip(chunks(values, r * c));
             let entries = blocks.flat_map(|(column, block)| {
                 let line = block.get(i * c..(i + 1) * c).unwrap_or(&[]);
                 line.iter().enumerate().map(move |(j, v)| (column * c + j, v.to_f32()))

@@ -1,6 +1,7 @@
 //! `dense`: all weights, row by row. Payload: `values[rows · cols]`.
 
 use super::{MatrixDesc, Payload, RowSink, Value, Values};
+use crate::chunks::chunks;
 
 /// View of a dense matrix.
 #[derive(Clone, Copy, Debug)]
@@ -21,7 +22,7 @@ impl<'a> Dense<'a> {
 
     pub(super) fn visit_rows<V: Value>(&self, sink: &mut impl RowSink) {
         let Some(values) = V::slice(&self.values) else { return };
-        for (row, weights) in values.chunks_exact((self.cols as usize).max(1)).enumerate() {
+        for (row, weights) in chunks(values, self.cols as usize).enumerate() {
             sink.row(row, weights.iter().map(|w| w.to_f32()).enumerate());
         }
     }

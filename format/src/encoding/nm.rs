@@ -6,6 +6,7 @@
 
 use super::{MatrixDesc, Payload, RowSink, Value, Values};
 use crate::Problem;
+use crate::chunks::chunks;
 
 /// View of an `nm` matrix.
 #[derive(Clone, Copy, Debug)]
@@ -71,7 +72,7 @@ impl<'a> Nm<'a> {
     pub(super) fn validate(&self) -> Result<(), (u32, Problem)> {
         let bits = position_bits(self.m);
         let stored = row_stored(self.cols, self.n, self.m);
-        for (row, bytes) in self.positions.chunks_exact(self.row_len()).enumerate() {
+        for (row, bytes) in chunks(self.positions, self.row_len()).enumerate() {
             let mut next = 0;
             for i in 0..stored {
                 if i % usize::from(self.n.max(1)) == 0 {
@@ -101,10 +102,7 @@ impl<'a> Nm<'a> {
         let bits = position_bits(self.m);
         let (n, m) = (usize::from(self.n.max(1)), usize::from(self.m));
         let stored = row_stored(self.cols, self.n, self.m).max(1);
-        let rows = self
-            .positions
-            .chunks_exact(self.row_len())
-            .zip(values.chunks_exact(stored));
+        let rows = chunks(self.positions, self.row_len()).zip(chunks(values, stored));
         for (row, (bytes, values)) in rows.enumerate() {
             let entry = move |(i, v): (usize, &V)| (i / n * m + position(bytes, bits, i), v.to_f32());
             sink.row(row, values.iter().enumerate().map(entry));

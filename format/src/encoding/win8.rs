@@ -5,6 +5,7 @@
 use super::csr16::check_columns;
 use super::{MatrixDesc, Payload, RowSink, Value, Values, WINDOW};
 use crate::Problem;
+use crate::chunks::chunks;
 
 /// View of a `win8` matrix.
 #[derive(Clone, Copy, Debug)]
@@ -69,7 +70,7 @@ pub(super) fn rows_of<'a, T>(
     items: &'a [T],
 ) -> impl Iterator<Item = (&'a [u16], &'a [T])> {
     let mut rest = items;
-    counts.chunks_exact(windows.max(1)).map(move |counts| {
+    chunks(counts, windows).map(move |counts| {
         let len = counts.iter().map(|&n| usize::from(n)).sum();
         let (row, tail) = rest.split_at_checked(len).unwrap_or((&[], &[]));
         rest = tail;

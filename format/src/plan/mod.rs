@@ -250,7 +250,9 @@ impl<'a> PlanView<'a> {
 
     fn check_range(&self, range: &Range) -> Result<(), Problem> {
         if !range.start.is_multiple_of(self.align) {
-            let expected = u64::from(range.start).next_multiple_of(self.align.into());
+            let expected = u64::from(range.start)
+                .checked_next_multiple_of(self.align.into())
+                .unwrap_or(0);
             return Err(Problem::Offset {
                 expected,
                 found: range.start.into(),

@@ -12,6 +12,17 @@ pub fn apply(activation: Activation, x: f32) -> f32 {
     }
 }
 
+/// Applies `activation` to each of `sums`. The choice is made once, so that the
+/// usual loops are vectors.
+#[inline(always)]
+pub(super) fn apply_all(activation: Activation, sums: &mut [f32]) {
+    match activation {
+        Activation::Identity => {}
+        Activation::Relu => sums.iter_mut().for_each(|x| *x = relu(*x)),
+        _ => sums.iter_mut().for_each(|x| *x = apply_rare(activation, *x)),
+    }
+}
+
 /// Comparisons rather than `max`, which would turn NaN into 0.
 #[inline(always)]
 fn relu(x: f32) -> f32 {

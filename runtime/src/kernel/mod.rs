@@ -11,6 +11,7 @@ mod portable;
 mod scalar;
 
 pub use activation::apply;
+use activation::apply_all;
 
 use half::{bf16, f16};
 use secateur_format::Activation;
@@ -87,7 +88,11 @@ impl Spmm<'_> {
     /// Offset of a row's group in the packed input.
     #[inline(always)]
     fn base(&self, row: usize) -> usize {
-        row.checked_div(self.group_rows).unwrap_or(0) * self.group_stride
+        // Most matrices have one group: no division.
+        match row.checked_div(self.group_rows) {
+            Some(group) if row >= self.group_rows => group * self.group_stride,
+            _ => 0,
+        }
     }
 
     /// Bias of a row.
@@ -96,38 +101,52 @@ impl Spmm<'_> {
         self.bias.and_then(|bias| bias.get(row)).copied().unwrap_or(0.0)
     }
 
-    /// Stores run positions `at..` of a row.
+    /// Where run positions `at..` lie in every output row: computed once for
+    /// all rows, because it takes divisions.
+    fn place(&self, at: usize) -> Place {
+        let (line, column) = (at.checked_div(self.line), at.checked_rem(self.line));
+        let column = column.unwrap_or(0);
+        Place {
+            row_len: self.lines() * self.keep,
+            line: line.unwrap_or(0) * self.keep,
+            column,
+        }
+    }
+
+    /// Stores a tile of sums of a row.
     #[inline(always)]
-    fn store(&mut self, row: usize, at: usize, sums: &[f32]) {
-        let row_len = self.lines() * self.keep;
-        let Some(y) = self.y.get_mut(row * row_len..(row + 1) * row_len) else {
+    fn store<const N: usize, const LANES: usize>(&mut self, row: usize, place: &Place, mut sums: [[f32; LANES]; N]) {
+        let sums = sums.as_flattened_mut();
+        apply_all(self.activation, sums);
+        let Some(y) = self.y.get_mut(row * place.row_len..(row + 1) * place.row_len) else {
             return;
         };
         if self.line == self.keep {
-            let slots = y.get_mut(at..).unwrap_or(&mut []);
-            slots
-                .iter_mut()
-                .zip(sums)
-                .for_each(|(slot, &sum)| *slot = apply(self.activation, sum));
+            let slots = y.get_mut(place.line + place.column..).unwrap_or(&mut []);
+            slots.iter_mut().zip(sums).for_each(|(slot, sum)| *slot = *sum);
             return;
         }
-        let mut rest = sums;
-        let mut at = at;
-        while let (false, Some(line), Some(column)) =
-            (rest.is_empty(), at.checked_div(self.line), at.checked_rem(self.line))
-        {
-            let (part, tail) = rest.split_at_checked(self.line - column).unwrap_or((rest, &[]));
-            let kept = self.keep.saturating_sub(column).min(part.len());
-            let slots = y.get_mut(line * self.keep + column.min(self.keep)..).unwrap_or(&mut []);
-            slots
-                .iter_mut()
-                .zip(part)
-                .take(kept)
-                .for_each(|(slot, &sum)| *slot = apply(self.activation, sum));
-            at += part.len();
-            rest = tail;
+        let (mut rest, mut line, mut column) = (&*sums, place.line, place.column);
+        while !rest.is_empty() {
+            let (part, tail) = rest
+                .split_at_checked(self.line.saturating_sub(column))
+                .unwrap_or((rest, &[]));
+            let slots = y.get_mut(line..line + self.keep).unwrap_or(&mut []);
+            let slots = slots.iter_mut().skip(column);
+            slots.zip(part).for_each(|(slot, &sum)| *slot = sum);
+            (rest, line, column) = (tail, line + self.keep, 0);
         }
     }
+}
+
+/// A position in all output rows of an SpMM.
+struct Place {
+    /// Length of an output row.
+    row_len: usize,
+    /// Start of the line in the output row.
+    line: usize,
+    /// Position in the line, which may be one that is dropped.
+    column: usize,
 }
 
 /// A convolution on the unpacked input, for arenas without scratch memory.
@@ -302,6 +321,24 @@ pub const SCALAR: &[Kernel] = kernels! {
     Scalar "scalar": DirectConv "conv" "direct", Nm "nm", scalar::direct_conv;
     Scalar "scalar": DirectConv "conv" "direct", Block "block", scalar::direct_conv;
 };
+
+/// The kernels of [`SCALAR`] for f32 weights: a third of the code, for firmware
+/// whose models store nothing else.
+pub const SCALAR_F32: &[Kernel] = &of_type::<{ SCALAR.len() / 3 }>(SCALAR, ValueType::F32);
+
+/// The `N` kernels of `list` for weights of one type.
+const fn of_type<const N: usize>(list: &[Kernel], values: ValueType) -> [Kernel; N] {
+    let mut found = [list[0]; N];
+    let (mut from, mut to) = (0, 0);
+    while from < list.len() {
+        if list[from].values as u8 == values as u8 {
+            found[to] = list[from];
+            to += 1;
+        }
+        from += 1;
+    }
+    found
+}
 
 /// Vectors of the compilation target, through `wide`.
 pub const PORTABLE: &[Kernel] = kernels! {

@@ -3,6 +3,7 @@
 
 use core::marker::PhantomData;
 
+use secateur_format::chunks::chunks_mut;
 use secateur_format::encoding::{RowSink, Value, View};
 use secateur_format::op::Conv2d;
 
@@ -41,8 +42,8 @@ impl RowSink for Spmm<'_> {
             let Some(x) = self.x.get(start..start.saturating_add(self.run)) else {
                 return;
             };
-            let x_lines = x.chunks(self.line.max(1));
-            for (y_line, x_line) in y.chunks_exact_mut(self.keep.max(1)).zip(x_lines) {
+            for (i, y_line) in chunks_mut(y, self.keep).enumerate() {
+                let x_line = x.get(i * self.line..).unwrap_or(&[]);
                 y_line.iter_mut().zip(x_line).for_each(|(y, x)| *y += w * x);
             }
         }
@@ -91,18 +92,16 @@ impl DirectConv<'_> {
         let ((_, h, width), (_, out_h, out_w)) = (self.geometry.input, self.geometry.output);
         let rows = Reach::new(ky, stride[0], dilation[0], pads[0], h, out_h);
         let cols = Reach::new(kx, stride[1], dilation[1], pads[1], width, out_w);
-        let x_lines = plane
-            .chunks_exact(width as usize)
-            .skip(rows.from)
-            .step_by(usize::from(stride[0]).max(1));
-        let y_lines = y.chunks_exact_mut(out_w as usize).take(rows.end).skip(rows.first);
-        for (y_line, x_line) in y_lines.zip(x_lines) {
+        let (vertical, horizontal) = (usize::from(stride[0]), usize::from(stride[1]).max(1));
+        let y_lines = chunks_mut(y, out_w as usize).take(rows.end).skip(rows.first);
+        for (i, y_line) in y_lines.enumerate() {
             let slots = y_line.get_mut(cols.first..cols.end).unwrap_or(&mut []);
-            let x_line = x_line.get(cols.from..).unwrap_or(&[]);
-            if stride[1] == 1 {
+            let start = (rows.from + i * vertical) * width as usize + cols.from;
+            let x_line = plane.get(start..).unwrap_or(&[]);
+            if horizontal == 1 {
                 slots.iter_mut().zip(x_line).for_each(|(y, x)| *y += w * x);
             } else {
-                let x = x_line.iter().step_by(usize::from(stride[1]).max(1));
+                let x = x_line.iter().step_by(horizontal);
                 slots.iter_mut().zip(x).for_each(|(y, x)| *y += w * x);
             }
         }

@@ -1,5 +1,7 @@
 //! Concatenation along an axis.
 
+use secateur_format::chunks::{chunks, chunks_mut};
+
 use super::Task;
 use crate::RunError;
 
@@ -18,11 +20,7 @@ pub(super) fn run(task: &mut Task<'_, '_>, axis: usize) -> Result<(), RunError> 
         let input = task.read(id);
         let x = input.data.ok_or(internal)?;
         let len: usize = input.shape.dims().iter().skip(axis).map(|&d| d as usize).product();
-        let lines = task
-            .memory
-            .output
-            .chunks_exact_mut(joined.max(1))
-            .zip(x.chunks_exact(len.max(1)));
+        let lines = chunks_mut(task.memory.output, joined).zip(chunks(x, len));
         for (target, source) in lines {
             target.iter_mut().skip(first).zip(source).for_each(|(y, x)| *y = *x);
         }

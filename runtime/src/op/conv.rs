@@ -2,6 +2,7 @@
 //! memory, and runs as SpMM; directly on the input otherwise.
 
 use secateur_format::Shape;
+use secateur_format::chunks::{chunks, chunks_mut};
 use secateur_format::geometry::ConvGeometry;
 use secateur_format::op::Conv2d;
 
@@ -73,7 +74,7 @@ fn fill_table(conv: &Conv2d, geometry: &ConvGeometry, table: &mut [u32]) {
     let stride = geometry.channel_stride();
     let [kh, kw] = conv.kernel.map(u32::from);
     let positions = (0..kh).flat_map(|ky| (0..kw).map(move |kx| (ky, kx)));
-    for ((ky, kx), offsets) in positions.zip(table.chunks_mut((geometry.group_channels as usize).max(1))) {
+    for ((ky, kx), offsets) in positions.zip(chunks_mut(table, geometry.group_channels as usize)) {
         let position = geometry.position_offset(conv, ky, kx);
         for (ci, offset) in offsets.iter_mut().enumerate() {
             *offset = (position + ci * stride) as u32;
@@ -84,13 +85,13 @@ fn fill_table(conv: &Conv2d, geometry: &ConvGeometry, table: &mut [u32]) {
 /// Copies the input into zero-padded phase planes.
 fn pack(conv: &Conv2d, geometry: &ConvGeometry, x: &[f32], packed: &mut [f32]) {
     let ((_, h, w), row) = (geometry.input, geometry.row as usize);
-    let channels = x.chunks_exact((h as usize * w as usize).max(1));
-    for (plane, target) in channels.zip(packed.chunks_exact_mut(geometry.channel_stride().max(1))) {
-        let phases = target.chunks_exact_mut((geometry.plane_rows as usize * row).max(1));
+    let channels = chunks(x, h as usize * w as usize);
+    for (plane, target) in channels.zip(chunks_mut(packed, geometry.channel_stride())) {
+        let phases = chunks_mut(target, geometry.plane_rows as usize * row);
         for (phase, target) in phases.enumerate() {
             let phase_y = phase.checked_div(geometry.phases[1] as usize).unwrap_or(0);
             let phase_x = phase.checked_rem(geometry.phases[1] as usize).unwrap_or(0);
-            for (i, line) in target.chunks_exact_mut(row.max(1)).enumerate() {
+            for (i, line) in chunks_mut(target, row).enumerate() {
                 let y = i * usize::from(conv.stride[0]) + phase_y;
                 let source = y
                     .checked_sub(usize::from(conv.pads[0]))

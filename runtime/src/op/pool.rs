@@ -1,5 +1,6 @@
 //! Maximum, average and global average pooling.
 
+use secateur_format::chunks::{chunks, chunks_mut};
 use secateur_format::op::{Pool, PoolKind};
 
 use super::Task;
@@ -20,14 +21,14 @@ pub(super) fn run(task: &mut Task<'_, '_>, pool: &Pool) -> Result<(), RunError> 
     let ((_, h, w), (_, out_h, out_w)) = (shape.chw().ok_or(internal)?, task.output_shape().chw().ok_or(internal)?);
     let (h, w, out_w) = (h as usize, w as usize, out_w as usize);
     let [top, left, ..] = pool.pads;
-    let planes = x.chunks_exact((h * w).max(1));
-    let outputs = task.memory.output.chunks_exact_mut((out_h as usize * out_w).max(1));
+    let planes = chunks(x, h * w);
+    let outputs = chunks_mut(task.memory.output, out_h as usize * out_w);
     for (plane, output) in planes.zip(outputs) {
-        for (oy, line) in output.chunks_exact_mut(out_w.max(1)).enumerate() {
+        for (oy, line) in chunks_mut(output, out_w).enumerate() {
             let rows = window(oy, pool.kernel[0], pool.stride[0], top, h);
             for (ox, slot) in line.iter_mut().enumerate() {
                 let cols = window(ox, pool.kernel[1], pool.stride[1], left, w);
-                let lines = plane.chunks_exact(w.max(1)).take(rows.1).skip(rows.0);
+                let lines = chunks(plane, w).take(rows.1).skip(rows.0);
                 let inside = lines.flat_map(|line| line.get(cols.0..cols.1).unwrap_or(&[]));
                 *slot = match pool.kind {
                     PoolKind::Max => {
@@ -50,7 +51,7 @@ pub(super) fn run(task: &mut Task<'_, '_>, pool: &Pool) -> Result<(), RunError> 
 pub(super) fn global_average(task: &mut Task<'_, '_>) -> Result<(), RunError> {
     let (shape, x) = task.input_data()?;
     let plane: usize = shape.dims().iter().skip(1).map(|&d| d as usize).product();
-    for (slot, plane) in task.memory.output.iter_mut().zip(x.chunks_exact(plane.max(1))) {
+    for (slot, plane) in task.memory.output.iter_mut().zip(chunks(x, plane)) {
         *slot = plane.iter().sum::<f32>() / plane.len() as f32;
     }
     Ok(())

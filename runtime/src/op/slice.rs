@@ -27,13 +27,16 @@ impl Lines {
         let dims = shape.padded_dims();
         let mut strides = [1; MAX_RANK];
         let (mut first, mut below) = (0, 1usize);
-        let axes = strides.iter_mut().zip(dims).zip(start.into_iter().zip(step));
-        for ((stride, dim), (start, step)) in axes.rev() {
-            first += start as usize * below;
-            *stride = step as usize * below;
-            below *= dim as usize;
+        // Axis by axis rather than zipped and reversed, which leaves a panic path.
+        for axis in (0..MAX_RANK).rev() {
+            let at = |list: &[u32; MAX_RANK]| list.get(axis).copied().unwrap_or(0) as usize;
+            first += at(&start) * below;
+            if let Some(stride) = strides.get_mut(axis) {
+                *stride = at(&step) * below;
+            }
+            below *= at(&dims);
         }
-        let axis = shape.rank() - 1;
+        let axis = shape.rank().saturating_sub(1);
         let len = dims.get(axis).copied().unwrap_or(1) as usize;
         Self {
             strides,
@@ -61,8 +64,11 @@ impl Lines {
         (0..count).map(move |line| {
             let mut index = [0; MAX_RANK];
             let mut rest = line;
-            for (slot, dim) in index.iter_mut().zip(dims).take(axis).rev() {
-                *slot = rest.checked_rem(dim).unwrap_or(0);
+            for axis in (0..axis).rev() {
+                let dim = dims.get(axis).copied().unwrap_or(1);
+                if let Some(slot) = index.get_mut(axis) {
+                    *slot = rest.checked_rem(dim).unwrap_or(0);
+                }
                 rest = rest.checked_div(dim).unwrap_or(0);
             }
             index

@@ -1,5 +1,7 @@
 //! Softmax along an axis, shifted by the maximum.
 
+use secateur_format::chunks::chunks_mut;
+
 use super::Task;
 use crate::RunError;
 
@@ -12,7 +14,7 @@ pub(super) fn run(task: &mut Task<'_, '_>, axis: usize) -> Result<(), RunError> 
     let dims = input.shape.dims();
     let inner: usize = dims.iter().skip(axis + 1).map(|&d| d as usize).product();
     let extent = dims.get(axis).copied().unwrap_or(1) as usize;
-    for block in output.chunks_exact_mut((extent * inner).max(1)) {
+    for block in chunks_mut(output, extent * inner) {
         for first in 0..inner {
             let line = || block.iter().skip(first).step_by(inner.max(1));
             let max = line().fold(f32::NEG_INFINITY, |max, &x| max.max(x));

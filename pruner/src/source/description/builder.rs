@@ -88,7 +88,13 @@ impl<'a, 'b> Builder<'a, 'b> {
         };
         let name = required(attributes.text("name")?, "name")?;
         let op = required(attributes.text("op")?, "op")?;
-        let at_node = |fault: Fault| fault.within(format!("{place}: node {} ({op})", shown(&name).trim_matches('`')));
+        let at_node = |fault: Fault| {
+            fault.within(format!(
+                "{place}: node {} ({})",
+                shown(&name),
+                shown(&op).trim_matches('`')
+            ))
+        };
         let id = self.next_value(&name).map_err(at_node)?;
         let inputs = self.inputs(&mut attributes).map_err(at_node)?;
         let shapes: Vec<Shape> = inputs

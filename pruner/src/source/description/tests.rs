@@ -4,8 +4,7 @@ use secateur_format::graph::Graph;
 use secateur_format::{Activation, Op};
 
 fn weights() -> Vec<u8> {
-    let data = [1.0f32; 64].map(f32::to_le_bytes).concat();
-    let tensors = [
+    file(&[
         ("conv.weight", vec![4, 1, 3, 3]),
         ("conv.bias", vec![4]),
         ("bn.weight", vec![4]),
@@ -13,17 +12,28 @@ fn weights() -> Vec<u8> {
         ("bn.running_mean", vec![4]),
         ("bn.running_var", vec![4]),
         ("fc.weight", vec![2, 4]),
-    ];
-    let tensors = tensors.map(|(name, dims): (_, Vec<usize>)| {
+    ])
+}
+
+/// A weights file of ones.
+fn file(tensors: &[(&str, Vec<usize>)]) -> Vec<u8> {
+    let data = [1.0f32; 5000].map(f32::to_le_bytes).concat();
+    let view = |(name, dims): &(&str, Vec<usize>)| {
         let bytes = &data[..4 * dims.iter().product::<usize>()];
-        (name, TensorView::new(Dtype::F32, dims, bytes).unwrap())
-    });
-    serialize(tensors, None).unwrap()
+        (
+            name.to_string(),
+            TensorView::new(Dtype::F32, dims.clone(), bytes).unwrap(),
+        )
+    };
+    serialize(tensors.iter().map(view), None).unwrap()
 }
 
 fn graph_of(text: &str) -> Result<Graph, String> {
-    let bytes = weights();
-    let mut weights = Weights::open(&bytes).unwrap();
+    graph_with(text, &weights())
+}
+
+fn graph_with(text: &str, bytes: &[u8]) -> Result<Graph, String> {
+    let mut weights = Weights::open(bytes).unwrap();
     let built = parse(text).and_then(|description| build(Text(text), description, &mut weights));
     built.map_err(|fault| fault.in_file(Path::new("m.toml")).to_string())
 }
@@ -206,4 +216,22 @@ fn node_errors_carry_the_line_of_the_table() {
     let text = format!("{HEAD}\n[[node]]\nname = 'r'\nop = 'relu'\n\n[[node]]\nname = 's'\nop = 'sotfmax'\n");
     let error = graph_of(&text).unwrap_err();
     assert!(error.contains("line 8, column 1: node `s`"), "{error}");
+}
+
+#[test]
+fn the_documented_example_is_a_model() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/model-toml.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let example = text.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let weights = file(&[
+        ("stem.weight", vec![16, 3, 3, 3]),
+        ("block.conv.weight", vec![16, 16, 3, 3]),
+        ("block.bn.weight", vec![16]),
+        ("block.bn.bias", vec![16]),
+        ("block.bn.running_mean", vec![16]),
+        ("block.bn.running_var", vec![16]),
+        ("down.weight", vec![32, 16, 3, 3]),
+        ("classifier.weight", vec![10, 32]),
+    ]);
+    assert_eq!(graph_with(example, &weights).unwrap().nodes.len(), 7);
 }

@@ -237,8 +237,10 @@ pub(super) fn range(extent: usize, start: i64, end: i64, step: i64) -> Result<Ra
             let start = wrapped(start).clamp(0, extent);
             (start, wrapped(end).clamp(0, extent) - start)
         }
+        // From the last element downwards: there may be none.
+        _ if extent == 0 => (0, 0),
         _ => {
-            let start = wrapped(start).clamp(0, (extent - 1).max(0));
+            let start = wrapped(start).clamp(0, extent - 1);
             (start, start - wrapped(end).clamp(-1, extent - 1))
         }
     };

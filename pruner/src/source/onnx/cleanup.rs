@@ -45,10 +45,11 @@ fn bypass(graph: &mut Graph, shapes: &[Shape], alias: &mut [ValueId]) {
             }
             let moves = matches!(node.op, Op::Reshape(_) | Op::Slice { .. } | Op::Pad { .. });
             // A reshape, slice or padding that keeps the shape keeps every element.
-            if moves && shape_of(shapes, *input) == shape_of(shapes, own) {
-                if let Some(slot) = alias.get_mut(usize::from(own.0)) {
-                    *slot = *input;
-                }
+            if moves
+                && shape_of(shapes, *input) == shape_of(shapes, own)
+                && let Some(slot) = alias.get_mut(usize::from(own.0))
+            {
+                *slot = *input;
             }
         }
         if let Some(slot) = graph.nodes.get_mut(index) {

@@ -6,7 +6,7 @@ use secateur_format::encoding::{Block, BlockSink, Dense, RowSink, Value, View};
 use wide::f32x8;
 
 use super::{LANES, load, tiles};
-use crate::kernel::{Spmm, scalar};
+use crate::kernel::{Place, Spmm, scalar};
 
 /// Vectors of a one-row tile: 32 columns.
 const ROW_VECTORS: usize = 4;
@@ -24,7 +24,8 @@ pub(crate) fn spmm<'a, E: View<'a>, V: Value>(view: &E, task: &mut Spmm<'_>, val
 
 fn spmm_tiled<'a, E: View<'a>, V: Value, const N: usize>(view: &E, task: &mut Spmm<'_>) {
     for at in tiles(task.run, N * LANES) {
-        view.visit::<V>(&mut RowTile::<N> { task, at });
+        let place = task.place(at);
+        view.visit::<V>(&mut RowTile::<N> { task, at, place });
     }
 }
 
@@ -32,17 +33,17 @@ fn spmm_tiled<'a, E: View<'a>, V: Value, const N: usize>(view: &E, task: &mut Sp
 struct RowTile<'s, 't, const N: usize> {
     task: &'s mut Spmm<'t>,
     at: usize,
+    place: Place,
 }
 
 impl<const N: usize> RowSink for RowTile<'_, '_, N> {
     #[inline(always)]
     fn row(&mut self, row: usize, entries: impl Iterator<Item = (usize, f32)> + Clone) {
         let mut sums = [f32x8::splat(self.task.bias(row)); N];
-        let base = self.task.base(row) + self.at;
-        let offsets = self.task.offsets;
+        let (x, offsets, base) = (self.task.x, self.task.offsets, self.task.base(row) + self.at);
         for (col, w) in entries {
             let start = base.wrapping_add(offsets.of(col));
-            let Some(x) = self.task.x.get(start..start.wrapping_add(N * LANES)) else {
+            let Some(x) = x.get(start..start.wrapping_add(N * LANES)) else {
                 return;
             };
             let w = f32x8::splat(w);
@@ -50,8 +51,7 @@ impl<const N: usize> RowSink for RowTile<'_, '_, N> {
                 *sum = f32x8::from(*x).mul_add(w, *sum);
             }
         }
-        let sums = sums.map(|sum| sum.to_array());
-        self.task.store(row, self.at, sums.as_flattened());
+        self.task.store(row, &self.place, sums.map(|sum| sum.to_array()));
     }
 }
 
@@ -64,6 +64,7 @@ pub(crate) fn spmm_dense<V: Value>(view: &Dense<'_>, task: &mut Spmm<'_>, value:
         return spmm(view, task, value);
     }
     for at in tiles(task.run, LANES) {
+        let place = task.place(at);
         for (i, rows) in weights.chunks_exact((cols * BLOCK_ROWS).max(1)).enumerate() {
             let row = i * BLOCK_ROWS;
             let lines: [&[V]; BLOCK_ROWS] = core::array::from_fn(|r| rows.get(r * cols..(r + 1) * cols).unwrap_or(&[]));
@@ -77,8 +78,8 @@ pub(crate) fn spmm_dense<V: Value>(view: &Dense<'_>, task: &mut Spmm<'_>, value:
                     *sum = x.mul_add(f32x8::splat(w.to_f32()), *sum);
                 }
             }
-            for (r, sum) in sums.iter().enumerate() {
-                task.store(row + r, at, sum.as_array());
+            for (r, sum) in sums.map(|sum| [sum.to_array()]).into_iter().enumerate() {
+                task.store(row + r, &place, sum);
             }
         }
     }
@@ -87,46 +88,68 @@ pub(crate) fn spmm_dense<V: Value>(view: &Dense<'_>, task: &mut Spmm<'_>, value:
 /// Blocks of at least two rows: the rows of a block share the loaded input.
 pub(crate) fn spmm_block<V: Value>(view: &Block<'_>, task: &mut Spmm<'_>, value: PhantomData<V>) {
     let r = usize::from(view.r);
-    if r == 1 || task.run < LANES || !task.group_rows.is_multiple_of(r.max(1)) {
-        return spmm(view, task, value);
-    }
-    for at in tiles(task.run, LANES) {
-        let (r, c) = (r, usize::from(view.c));
-        match r {
-            2 => view.visit_blocks::<V>(&mut BlockTile::<2> { task, at, r, c }),
-            _ => view.visit_blocks::<V>(&mut BlockTile::<BLOCK_ROWS> { task, at, r, c }),
-        }
+    // Rows of one tile share their input, so they must be of one group.
+    let shared = r > 1 && task.group_rows.is_multiple_of(r);
+    match (r, view.c) {
+        _ if !shared || task.run < 2 * LANES => spmm(view, task, value),
+        (2, 1) => spmm_blocks::<V, 2, 1, 2>(view, task),
+        (2, 2) => spmm_blocks::<V, 2, 2, 2>(view, task),
+        (2, 4) => spmm_blocks::<V, 2, 4, 2>(view, task),
+        (2, 8) => spmm_blocks::<V, 2, 8, 2>(view, task),
+        (2, 16) => spmm_blocks::<V, 2, 16, 2>(view, task),
+        (_, 1) => spmm_blocks::<V, 4, 1, 1>(view, task),
+        (_, 2) => spmm_blocks::<V, 4, 2, 1>(view, task),
+        (_, 4) => spmm_blocks::<V, 4, 4, 1>(view, task),
+        (_, 8) => spmm_blocks::<V, 4, 8, 1>(view, task),
+        (_, 16) => spmm_blocks::<V, 4, 16, 1>(view, task),
+        _ => spmm(view, task, value),
     }
 }
 
-/// One vector of each of `R` rows, from run position `at`; blocks of more rows in several passes.
-struct BlockTile<'s, 't, const R: usize> {
+fn spmm_blocks<V: Value, const R: usize, const C: usize, const N: usize>(view: &Block<'_>, task: &mut Spmm<'_>) {
+    let r = usize::from(view.r);
+    for at in tiles(task.run, N * LANES) {
+        let place = task.place(at);
+        view.visit_blocks::<V>(&mut BlockTile::<R, C, N> { task, at, place, r });
+    }
+}
+
+/// `N` vectors of each of `R` rows, from run position `at`; blocks of `r > R`
+/// rows in several passes. Extents are constants: the sums stay in registers.
+struct BlockTile<'s, 't, const R: usize, const C: usize, const N: usize> {
     task: &'s mut Spmm<'t>,
     at: usize,
+    place: Place,
     r: usize,
-    c: usize,
 }
 
-impl<V: Value, const R: usize> BlockSink<V> for BlockTile<'_, '_, R> {
+impl<V: Value, const R: usize, const C: usize, const N: usize> BlockSink<V> for BlockTile<'_, '_, R, C, N> {
     #[inline(always)]
     fn block_row(&mut self, row: usize, columns: impl Iterator<Item = usize> + Clone, values: &[V]) {
-        let (r, c) = (self.r, self.c);
-        let base = self.task.base(row) + self.at;
-        for first in (0..r).step_by(R) {
-            let mut sums: [f32x8; R] = core::array::from_fn(|i| f32x8::splat(self.task.bias(row + first + i)));
-            for (column, block) in columns.clone().zip(values.chunks_exact((r * c).max(1))) {
-                let lines = block.get(first * c..).unwrap_or(&[]);
-                for j in 0..c {
-                    let start = base.wrapping_add(self.task.offsets.of(column * c + j));
-                    let x = load(self.task.x.get(start..).unwrap_or(&[]));
-                    for (sum, line) in sums.iter_mut().zip(lines.chunks_exact(c.max(1))) {
-                        let w = line.get(j).map_or(0.0, |w| w.to_f32());
-                        *sum = x.mul_add(f32x8::splat(w), *sum);
+        let (x, offsets, base) = (self.task.x, self.task.offsets, self.task.base(row) + self.at);
+        for first in (0..self.r).step_by(R) {
+            let mut sums: [[f32x8; N]; R] =
+                core::array::from_fn(|i| [f32x8::splat(self.task.bias(row + first + i)); N]);
+            for (column, block) in columns.clone().zip(values.chunks_exact(self.r * C)) {
+                let lines = block.as_chunks::<C>().0.get(first..).unwrap_or(&[]);
+                let Some(lines) = lines.first_chunk::<R>() else { return };
+                for j in 0..C {
+                    let start = base.wrapping_add(offsets.of(column * C + j));
+                    let Some(x) = x.get(start..start.wrapping_add(N * LANES)) else {
+                        return;
+                    };
+                    for (sums, line) in sums.iter_mut().zip(lines) {
+                        let w = f32x8::splat(line.get(j).map_or(0.0, |w| w.to_f32()));
+                        for (sum, x) in sums.iter_mut().zip(x.as_chunks::<LANES>().0) {
+                            *sum = f32x8::from(*x).mul_add(w, *sum);
+                        }
                     }
                 }
             }
-            for (i, sum) in sums.iter().enumerate() {
-                self.task.store(row + first + i, self.at, sum.as_array());
+            // Copied out, so that the sums themselves are never indexed and stay in registers.
+            let sums = sums.map(|sums| sums.map(|sum| sum.to_array()));
+            for (i, sums) in sums.into_iter().enumerate() {
+                self.task.store(row + first + i, &self.place, sums);
             }
         }
     }
