@@ -42,6 +42,6 @@ pub use error::RunError;
 #[cfg(feature = "std")]
 pub use file::{LoadError, ModelFile};
 pub use secateur_format::{
-    Activation, Aligned, FormatError, Limits, Model, Op, Shape, ValueId, arena_bytes, include_model,
+    Activation, Aligned, FormatError, Limits, Model, Node, Op, Shape, ValueId, arena_bytes, include_model,
 };
 pub use session::Session;

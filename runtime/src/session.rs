@@ -1,6 +1,6 @@
 //! A session: a model, an arena, and the list of kernels it may use.
 
-use secateur_format::{Model, ValueId};
+use secateur_format::{Model, Node, ValueId};
 
 use crate::arena::Carved;
 use crate::kernel::{self, Kernel};
@@ -61,6 +61,11 @@ impl<'m, 'a> Session<'m, 'a> {
     /// The model.
     pub fn model(&self) -> &Model<'m> {
         &self.model
+    }
+
+    /// The kernel that runs a node of the model; `None` for operators without weights.
+    pub fn kernel(&self, node: &Node<'_>) -> Option<&'static Kernel> {
+        op::kernel_of(&self.model, node, self.kernels).ok().flatten()
     }
 
     /// Input `index`, planar (`[C, H, W]`), to be written before every run.

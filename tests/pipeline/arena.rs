@@ -35,7 +35,10 @@ fn the_planned_bytes_suffice_and_one_less_does_not() {
             let mut small = ArenaBuf::new(needed as usize - 1);
             let refused = Session::new(&read, small.as_mut()).unwrap_err();
             assert_eq!(refused, RunError::ArenaTooSmall { needed, missing: 1 }, "{model}");
-            println!("{model} {scratch:?}: {needed} bytes, lower bound {}", emitted.arena_lower_bound);
+            println!(
+                "{model} {scratch:?}: {needed} bytes, lower bound {}",
+                emitted.arena_lower_bound
+            );
         }
     }
 }

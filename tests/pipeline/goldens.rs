@@ -2,12 +2,11 @@
 
 use secateur::emit::{EmitOptions, EncodingChoice, Family};
 use secateur::reference;
-use secateur_format::Op;
 use secateur_format::graph::Graph;
 use secateur_format::plan::planner::{PlanOptions, Scratch};
 use secateur_runtime::kernel::{ALL, SCALAR};
 
-use crate::support::{difference, emitted, golden, graph, run, wide};
+use crate::support::{difference, emitted, golden, graph, run, wide, without_softmax};
 
 /// Largest difference allowed, relative to the largest output of a sample.
 const TOLERANCE: f64 = 1e-4;
@@ -36,19 +35,6 @@ fn all_ways(graph: &Graph, inputs: &[&[f32]]) -> Vec<(String, Vec<Vec<f64>>)> {
         }
     }
     ways
-}
-
-/// The graph without its last node, if that is a softmax.
-fn without_softmax(graph: &Graph) -> Option<Graph> {
-    let last = graph.nodes.last()?;
-    let Op::Softmax { .. } = last.op else {
-        return None;
-    };
-    assert_eq!(graph.outputs, [graph.output_of(graph.nodes.len() - 1)]);
-    let mut cut = graph.clone();
-    cut.outputs = last.inputs.clone();
-    cut.nodes.pop();
-    Some(cut)
 }
 
 /// Largest error of a difference of two logits, against logarithms of probabilities.

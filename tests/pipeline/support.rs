@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use secateur::data;
 use secateur::emit::{EmitOptions, Emitted, emit};
 use secateur::source;
-use secateur_format::Limits;
 use secateur_format::graph::Graph;
+use secateur_format::{Limits, Op};
 use secateur_runtime::kernel::Kernel;
 use secateur_runtime::{ArenaBuf, Model, Session};
 
@@ -26,6 +26,19 @@ pub(crate) fn graph(model: &str) -> Graph {
         format!("{model}.onnx")
     };
     source::load(&path("models").join(file)).unwrap().graph
+}
+
+/// The graph without its last node, if that is a softmax.
+pub(crate) fn without_softmax(graph: &Graph) -> Option<Graph> {
+    let last = graph.nodes.last()?;
+    let Op::Softmax { .. } = last.op else {
+        return None;
+    };
+    assert_eq!(graph.outputs, [graph.output_of(graph.nodes.len() - 1)]);
+    let mut cut = graph.clone();
+    cut.outputs = last.inputs.clone();
+    cut.nodes.pop();
+    Some(cut)
 }
 
 /// The golden inputs and outputs of a model, sample by sample.

@@ -450,10 +450,11 @@ def read_attributes(cursor, layout):
 
 
 def check_node(operator, node, where, operands, shape, tensors):
-    """§5: ranks, constants and the shape of the node's value."""
+    """§5: ranks, axis, constants and the shape of the node's value."""
     a = node["attributes"]
     check(all(len(operand) in operator.ranks for operand in operands), where,
           "operator does not take inputs of this rank")
+    check(a.get("axis", 0) < len(operands[0]), where, "axis out of range")
     inferred = operator.infer(operands, a, where)
     check(shape == inferred, where, f"shape is {shape}, not {inferred}")
     if operator.name == "conv2d":
@@ -497,10 +498,6 @@ def infer_conv2d(operands, a, where):
     return [a["out_channels"], *extents]
 
 
-def infer_linear(operands, a, _where):
-    return [a["out_features"], *operands[0][1:]]
-
-
 def infer_same(operands, _a, where):
     check(operands[0] == operands[-1], where, "shapes of the inputs differ")
     return operands[0]
@@ -508,7 +505,6 @@ def infer_same(operands, _a, where):
 
 def infer_concat(operands, a, where):
     axis, shape = a["axis"], list(operands[0])
-    check(axis < len(shape), where, "axis out of range")
     for other in operands:
         check(len(other) == len(shape) and other[:axis] == shape[:axis]
               and other[axis + 1:] == shape[axis + 1:], where, "inputs do not agree")
@@ -520,10 +516,6 @@ def infer_pool(operands, a, where):
     check(all(p < a["kernel"][i % 2] for i, p in enumerate(a["pads"])), where,
           "pad is not less than the kernel's extent")
     return [operands[0][0], *window_extents(operands[0], a, [1, 1], where)]
-
-
-def infer_global_avg_pool(operands, _a, _where):
-    return operands[0][:1]
 
 
 def infer_reshape(operands, a, where):
@@ -545,27 +537,24 @@ def infer_slice(operands, a, where):
     return extents[:len(operands[0])]
 
 
-def infer_softmax(operands, a, where):
-    check(a["axis"] < len(operands[0]), where, "axis out of range")
-    return operands[0]
-
-
 Operator = namedtuple("Operator", "name inputs ranks layout infer")
 ANY = range(1, 5)
 OPERATORS = {
     1: Operator("conv2d", [1], [3], "weight:H bias:H out_channels:I groups:I kernel:2H "
                 "stride:2H dilation:2H pads:4H", infer_conv2d),
-    2: Operator("linear", [1], [1, 2], "weight:H bias:H out_features:I", infer_linear),
+    2: Operator("linear", [1], [1, 2], "weight:H bias:H out_features:I",
+                lambda operands, a, _where: [a["out_features"], *operands[0][1:]]),
     3: Operator("activation", [1], ANY, "", infer_same),
     4: Operator("add", [2], ANY, "", infer_same),
     5: Operator("mul", [2], ANY, "", infer_same),
     6: Operator("concat", range(1, 9), ANY, "axis:I", infer_concat),
     7: Operator("pool", [1], [3], "pool:I kernel:2H stride:2H pads:4H", infer_pool),
-    8: Operator("global_avg_pool", [1], [3], "", infer_global_avg_pool),
+    8: Operator("global_avg_pool", [1], [3], "",
+                lambda operands, _a, _where: operands[0][:1]),
     9: Operator("reshape", [1], ANY, "shape:shape", infer_reshape),
     10: Operator("pad", [1], ANY, "before:4H after:4H value:f", infer_pad),
     11: Operator("slice", [1], ANY, "start:4I end:4I step:4I", infer_slice),
-    12: Operator("softmax", [1], ANY, "axis:I", infer_softmax),
+    12: Operator("softmax", [1], ANY, "axis:I", infer_same),
 }
 
 

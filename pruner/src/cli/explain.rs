@@ -1,15 +1,15 @@
 //! `secateur explain`
 
-use secateur_format::encoding::{Quantized, ValueType};
-use secateur_format::{Op, TensorId};
+use secateur_format::encoding::Quantized;
+use secateur_runtime::{ArenaBuf, Session};
 use serde_json::json;
 
 use super::args::ExplainArgs;
 use super::convert::layer_json;
 use super::error::CliError;
-use super::model::Opened;
+use super::model::{Opened, Runnable};
 use super::output::{Output, percent, table, thousands};
-use crate::emit::{Candidate, Choice, EncodingChoice, choose};
+use crate::emit::{Candidate, Choice, EmitOptions, EncodingChoice, choose, emit};
 use crate::lower::lower;
 
 /// Candidates shown per layer unless all are asked for.
@@ -18,41 +18,36 @@ const SHOWN: usize = 5;
 pub(super) fn run(args: &ExplainArgs, out: &Output) -> Result<(), CliError> {
     let opened = Opened::new(&args.model.model, out)?;
     let invalid = |error: &dyn std::fmt::Display| CliError::unreadable(&args.model.model, error);
-    let runnable = if opened.is_sct() {
-        Some(opened.runnable()?)
-    } else {
-        None
+    // Another form than .sct is explained as `convert` would store it.
+    let runnable = match opened.is_sct() {
+        true => opened.runnable()?,
+        false => Runnable::Made(ArenaBuf::copy_of(
+            &emit(&opened.source.graph, &EmitOptions::default())?.bytes,
+        )),
     };
-    let file = runnable.as_ref().map(|runnable| runnable.model()).transpose()?;
+    let model = runnable.model()?;
+    let mut arena = ArenaBuf::for_model(&model);
+    let session = Session::new(&model, arena.as_mut()).map_err(|e| invalid(&e))?;
     let graph = lower(&opened.source.graph).map_err(|e| invalid(&e))?;
-    let mut choices = Vec::new();
-    for node in &graph.nodes {
-        let Some((id, tensor)) = node.op.weight().and_then(|id| Some((id, graph.tensor(id)?))) else {
+    let mut layers = Vec::new();
+    for (node, def) in model.nodes().zip(&graph.nodes) {
+        let Some((id, tensor)) = def.op.weight().and_then(|id| Some((id, graph.tensor(id)?))) else {
             continue;
         };
-        let stored = file.as_ref().and_then(|model| Some(model.tensor(id)?.0));
-        let values = stored.map_or(ValueType::F32, |desc| desc.values);
-        let quantized = Quantized::new(&tensor.data, tensor.cols, values).map_err(|e| invalid(&e))?;
-        let best = choose(&node.name, &node.op, &quantized, EncodingChoice::Auto);
-        choices.push(
-            match stored.and_then(|desc| {
-                Some(Candidate {
-                    desc,
-                    bytes: desc.payload_len()?,
-                })
-            }) {
-                Some(stored) => as_stored(best, stored),
-                None => best,
-            },
-        );
+        let Some((desc, _)) = model.tensor(id) else { continue };
+        let quantized = Quantized::new(&tensor.data, tensor.cols, desc.values).map_err(|e| invalid(&e))?;
+        let best = choose(&def.name, &def.op, &quantized, EncodingChoice::Auto);
+        let stored = Candidate {
+            desc,
+            bytes: desc.payload_len().unwrap_or(0),
+        };
+        layers.push((
+            as_stored(best, stored),
+            session.kernel(&node).map_or("none", |kernel| kernel.name),
+        ));
     }
-    let kernels: Vec<&'static str> = choices
-        .iter()
-        .zip(matrix_nodes(&graph))
-        .map(|(c, op)| kernel_name(c, &op))
-        .collect();
     let json = json!({
-        "layers": choices.iter().zip(&kernels).map(|(choice, kernel)| {
+        "layers": layers.iter().map(|(choice, kernel)| {
             let mut layer = layer_json(choice);
             layer["kernel"] = json!(kernel);
             layer["candidates"] = choice.candidates.iter().map(|c| json!({
@@ -63,11 +58,8 @@ pub(super) fn run(args: &ExplainArgs, out: &Output) -> Result<(), CliError> {
     });
     let shown = if args.all { usize::MAX } else { SHOWN };
     out.result(&json, || {
-        let layers = choices
-            .iter()
-            .zip(kernels)
-            .map(|(choice, kernel)| layer_text(choice, kernel, shown));
-        layers.collect::<Vec<_>>().join("\n")
+        let texts = layers.iter().map(|(choice, kernel)| layer_text(choice, kernel, shown));
+        texts.collect::<Vec<_>>().join("\n")
     })?;
     Ok(())
 }
@@ -87,26 +79,6 @@ fn as_stored(best: Choice, stored: Candidate) -> Choice {
         reason,
         ..best
     }
-}
-
-fn matrix_nodes(graph: &secateur_format::graph::Graph) -> impl Iterator<Item = Op> {
-    graph
-        .nodes
-        .iter()
-        .map(|node| node.op)
-        .filter(|op| op.weight().is_some_and(|TensorId(_)| true))
-}
-
-/// The kernel that runs the layer, given the memory it wants.
-fn kernel_name(choice: &Choice, op: &Op) -> &'static str {
-    use secateur_runtime::kernel::{ALL, Problem, select};
-    let problem = if matches!(op, Op::Linear(_)) {
-        Problem::Spmv
-    } else {
-        Problem::Spmm
-    };
-    let desc = choice.chosen.desc;
-    select(ALL, problem, desc.encoding, desc.values).map_or("none", |kernel| kernel.name)
 }
 
 fn layer_text(choice: &Choice, kernel: &str, shown: usize) -> String {

@@ -1,5 +1,7 @@
 //! `secateur inspect`
 
+use secateur_format::Model;
+use secateur_format::plan::planner::{PlanOptions, Scratch, plan};
 use serde_json::json;
 
 use super::args::ModelArg;
@@ -14,18 +16,18 @@ pub(super) fn run(args: &ModelArg, out: &Output) -> Result<(), CliError> {
     let invalid = |error| CliError::unreadable(&args.model, error);
     let graph = &opened.source.graph;
     let shapes = graph.shapes().map_err(invalid)?;
-    // A file carries its own plan; another form is planned as it would be converted.
     let lowered = lower(graph).map_err(invalid)?;
-    let plan = secateur_format::plan::planner::plan(&lowered, &Default::default()).map_err(invalid)?;
+    // A file carries its own plan; another form is planned as it would be converted.
     let runnable = if opened.is_sct() {
         Some(opened.runnable()?)
     } else {
         None
     };
-    let arena = match &runnable {
-        Some(file) => file.model()?.plan().arena_bytes(),
-        None => plan.arena_bytes,
-    };
+    let model = runnable.as_ref().map(|file| file.model()).transpose()?;
+    let plan = plan(&lowered, &model.as_ref().map_or(PlanOptions::default(), options_of)).map_err(invalid)?;
+    let arena = model
+        .as_ref()
+        .map_or(plan.arena_bytes, |model| model.plan().arena_bytes());
     let file_bytes = std::fs::metadata(&args.model)
         .ok()
         .filter(|meta| meta.is_file())
@@ -101,4 +103,14 @@ pub(super) fn run(args: &ModelArg, out: &Output) -> Result<(), CliError> {
         text + &table(&["node", "operator", "inputs", "output", "weights", "zeros"], 4, rows)
     })?;
     Ok(())
+}
+
+/// The options that a file's plan was made with, as far as its lower bound depends on them.
+fn options_of(model: &Model<'_>) -> PlanOptions {
+    let packed = (0..model.node_count()).any(|node| model.plan().scratch(node).bytes() > 0);
+    let scratch = if packed { Scratch::Packed } else { Scratch::None };
+    PlanOptions {
+        scratch,
+        align: model.plan().align(),
+    }
 }

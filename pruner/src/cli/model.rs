@@ -28,7 +28,10 @@ impl Opened {
                 .file_stem()
                 .map(|stem| stem.to_string_lossy().into_owned())
                 .unwrap_or_default();
-            let (graph, preprocess) = (sct::graph(&model), sct::preprocess(&model));
+            let (graph, preprocess) = (
+                sct::graph(&model).map_err(|e| CliError::unreadable(path, e))?,
+                sct::preprocess(&model),
+            );
             let source = source::Model {
                 name,
                 graph,

@@ -22,7 +22,7 @@ pub(super) fn run(args: &VerifyArgs, out: &Output) -> Result<(), CliError> {
     }
     let runnable = opened.runnable()?;
     let model = runnable.model()?;
-    let graph = sct::graph(&model);
+    let graph = sct::graph(&model).map_err(|e| CliError::unreadable(&args.model, e))?;
     let bytes = std::fs::read(&args.model).map_err(|e| CliError::io(&args.model, &e))?;
     let check = check(&graph, &graph, &bytes)?;
     let against = match &args.against {

@@ -45,7 +45,7 @@ pub fn check(source: &Graph, lowered: &Graph, bytes: &[u8]) -> Result<Check, Emi
 
     let aligned = ArenaBuf::copy_of(bytes);
     let model = Model::read(aligned.as_ref(), &Limits::HOST).map_err(|e| failed(&e))?;
-    let stored = reference::run(&sct::graph(&model), &slices)?;
+    let stored = reference::run(&sct::graph(&model).map_err(|e| failed(&e))?, &slices)?;
     let mut error = 0.0f64;
     for kernels in [ALL, SCALAR] {
         error = error.max(difference(

@@ -6,8 +6,31 @@ use secateur_format::{Model, Op, ValueId};
 
 use crate::data::Preprocess;
 
+/// Most weights that are decoded: 2 GiB as f32. An all but empty sparse matrix
+/// may announce 65536 times more weights than it has bytes.
+const MAX_WEIGHTS: u64 = 1 << 29;
+
+/// The file's weights would take too much memory as dense matrices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("its {weights} weights are too many to decode, the limit is {MAX_WEIGHTS}")]
+pub struct TooLarge {
+    /// Weights, zeros included.
+    pub weights: u64,
+}
+
 /// The owned graph of a model file. Stripped names become `input0`, `node0`, ….
-pub fn graph(model: &Model<'_>) -> Graph {
+///
+/// # Errors
+/// [`TooLarge`].
+pub fn graph(model: &Model<'_>) -> Result<Graph, TooLarge> {
+    let ids = (0..model.tensor_count()).map(|i| secateur_format::TensorId(i as u16));
+    let weights = ids
+        .filter_map(|id| model.tensor(id))
+        .map(|(desc, _)| desc.weights())
+        .fold(0, u64::saturating_add);
+    if weights > MAX_WEIGHTS {
+        return Err(TooLarge { weights });
+    }
     let name =
         |id: ValueId, kind: &str, index: usize| model.name(id).map_or_else(|| format!("{kind}{index}"), str::to_owned);
     let inputs = (0..model.input_count()).map(|i| {
@@ -35,12 +58,12 @@ pub fn graph(model: &Model<'_>) -> Graph {
             data,
         })
     });
-    Graph {
+    Ok(Graph {
         inputs: inputs.collect(),
         tensors: tensors.collect(),
         outputs: model.outputs().collect(),
         nodes,
-    }
+    })
 }
 
 /// Tensor names are not stored: they follow from the node.

@@ -41,14 +41,38 @@ pub enum Offsets<'t> {
     Table(&'t [u32]),
 }
 
-impl Offsets<'_> {
+impl<'t> Offsets<'t> {
     /// The start of column `col`. A column outside the table (impossible for a
     /// validated model) gives an offset outside the input.
     #[inline(always)]
     fn of(&self, col: usize) -> usize {
-        match self {
-            Self::Stride(stride) => col.wrapping_mul(*stride),
-            Self::Table(table) => table.get(col).map_or(usize::MAX, |&offset| offset as usize),
+        Starts::from(*self).of(col)
+    }
+}
+
+/// [`Offsets`] for inner loops: one comparison per column.
+#[derive(Clone, Copy)]
+struct Starts<'t> {
+    table: &'t [u32],
+    /// Of columns outside the table.
+    stride: usize,
+}
+
+impl<'t> From<Offsets<'t>> for Starts<'t> {
+    fn from(offsets: Offsets<'t>) -> Self {
+        match offsets {
+            Offsets::Stride(stride) => Self { table: &[], stride },
+            Offsets::Table(table) => Self { table, stride: 0 },
+        }
+    }
+}
+
+impl Starts<'_> {
+    #[inline(always)]
+    fn of(&self, col: usize) -> usize {
+        match self.table.get(col) {
+            Some(&start) => start as usize,
+            None => col.wrapping_mul(self.stride),
         }
     }
 }
@@ -101,50 +125,72 @@ impl Spmm<'_> {
         self.bias.and_then(|bias| bias.get(row)).copied().unwrap_or(0.0)
     }
 
-    /// Where run positions `at..` lie in every output row: computed once for
-    /// all rows, because it takes divisions.
+    /// Where run position `at` lies in every output row: computed once for all
+    /// rows, because it takes divisions.
     fn place(&self, at: usize) -> Place {
-        let (line, column) = (at.checked_div(self.line), at.checked_rem(self.line));
-        let column = column.unwrap_or(0);
+        let row_len = self.lines() * self.keep;
+        // Lines without gaps are one line.
+        let (line, keep) = match self.line == self.keep {
+            true => (row_len, row_len),
+            false => (self.line, self.keep),
+        };
         Place {
-            row_len: self.lines() * self.keep,
-            line: line.unwrap_or(0) * self.keep,
-            column,
+            row_len,
+            line,
+            keep,
+            start: at.checked_div(line).unwrap_or(0) * keep,
+            column: at.checked_rem(line).unwrap_or(0),
         }
     }
 
     /// Stores a tile of sums of a row.
     #[inline(always)]
     fn store<const N: usize, const LANES: usize>(&mut self, row: usize, place: &Place, mut sums: [[f32; LANES]; N]) {
-        let sums = sums.as_flattened_mut();
-        apply_all(self.activation, sums);
-        let Some(y) = self.y.get_mut(row * place.row_len..(row + 1) * place.row_len) else {
+        apply_all(self.activation, sums.as_flattened_mut());
+        let Place {
+            row_len,
+            line,
+            keep,
+            mut start,
+            mut column,
+        } = *place;
+        let Some(y) = self.y.get_mut(row * row_len..(row + 1) * row_len) else {
             return;
         };
-        if self.line == self.keep {
-            let slots = y.get_mut(place.line + place.column..).unwrap_or(&mut []);
-            slots.iter_mut().zip(sums).for_each(|(slot, sum)| *slot = *sum);
-            return;
-        }
-        let (mut rest, mut line, mut column) = (&*sums, place.line, place.column);
-        while !rest.is_empty() {
-            let (part, tail) = rest
-                .split_at_checked(self.line.saturating_sub(column))
-                .unwrap_or((rest, &[]));
-            let slots = y.get_mut(line..line + self.keep).unwrap_or(&mut []);
-            let slots = slots.iter_mut().skip(column);
-            slots.zip(part).for_each(|(slot, &sum)| *slot = sum);
-            (rest, line, column) = (tail, line + self.keep, 0);
+        for vector in sums {
+            let slots = y.get_mut(start + column..).and_then(|y| y.first_chunk_mut());
+            if let (Some(slots), true) = (slots, column + LANES <= keep) {
+                *slots = vector;
+                column += LANES;
+                if column == line {
+                    (start, column) = (start + keep, 0);
+                }
+                continue;
+            }
+            for sum in vector {
+                if let (Some(slot), true) = (y.get_mut(start + column), column < keep) {
+                    *slot = sum;
+                }
+                column += 1;
+                if column == line {
+                    (start, column) = (start + keep, 0);
+                }
+            }
         }
     }
 }
 
 /// A position in all output rows of an SpMM.
+#[derive(Clone, Copy)]
 struct Place {
     /// Length of an output row.
     row_len: usize,
-    /// Start of the line in the output row.
+    /// Length of its lines.
     line: usize,
+    /// How much of a line is kept.
+    keep: usize,
+    /// Start of the line in the output row.
+    start: usize,
     /// Position in the line, which may be one that is dropped.
     column: usize,
 }

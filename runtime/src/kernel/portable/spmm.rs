@@ -2,11 +2,12 @@
 
 use core::marker::PhantomData;
 
+use secateur_format::chunks::chunks;
 use secateur_format::encoding::{Block, BlockSink, Dense, RowSink, Value, View};
 use wide::f32x8;
 
 use super::{LANES, load, tiles};
-use crate::kernel::{Place, Spmm, scalar};
+use crate::kernel::{Place, Spmm, Starts, scalar};
 
 /// Vectors of a one-row tile: 32 columns.
 const ROW_VECTORS: usize = 4;
@@ -40,7 +41,11 @@ impl<const N: usize> RowSink for RowTile<'_, '_, N> {
     #[inline(always)]
     fn row(&mut self, row: usize, entries: impl Iterator<Item = (usize, f32)> + Clone) {
         let mut sums = [f32x8::splat(self.task.bias(row)); N];
-        let (x, offsets, base) = (self.task.x, self.task.offsets, self.task.base(row) + self.at);
+        let (x, offsets, base) = (
+            self.task.x,
+            Starts::from(self.task.offsets),
+            self.task.base(row) + self.at,
+        );
         for (col, w) in entries {
             let start = base.wrapping_add(offsets.of(col));
             let Some(x) = x.get(start..start.wrapping_add(N * LANES)) else {
@@ -126,11 +131,16 @@ struct BlockTile<'s, 't, const R: usize, const C: usize, const N: usize> {
 impl<V: Value, const R: usize, const C: usize, const N: usize> BlockSink<V> for BlockTile<'_, '_, R, C, N> {
     #[inline(always)]
     fn block_row(&mut self, row: usize, columns: impl Iterator<Item = usize> + Clone, values: &[V]) {
-        let (x, offsets, base) = (self.task.x, self.task.offsets, self.task.base(row) + self.at);
-        for first in (0..self.r).step_by(R) {
+        let (x, offsets, base) = (
+            self.task.x,
+            Starts::from(self.task.offsets),
+            self.task.base(row) + self.at,
+        );
+        let mut first = 0;
+        while first < self.r {
             let mut sums: [[f32x8; N]; R] =
                 core::array::from_fn(|i| [f32x8::splat(self.task.bias(row + first + i)); N]);
-            for (column, block) in columns.clone().zip(values.chunks_exact(self.r * C)) {
+            for (column, block) in columns.clone().zip(chunks(values, self.r * C)) {
                 let lines = block.as_chunks::<C>().0.get(first..).unwrap_or(&[]);
                 let Some(lines) = lines.first_chunk::<R>() else { return };
                 for j in 0..C {
@@ -151,6 +161,7 @@ impl<V: Value, const R: usize, const C: usize, const N: usize> BlockSink<V> for 
             for (i, sums) in sums.into_iter().enumerate() {
                 self.task.store(row + first + i, &self.place, sums);
             }
+            first += R;
         }
     }
 }
