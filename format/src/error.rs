@@ -140,7 +140,8 @@ pub enum Problem {
     },
     /// An encoding's parameters are out of range or do not divide the matrix.
     Encoding,
-    /// Counts of stored weights (row starts, window counts, mask bits) contradict each other.
+    /// Counts contradict each other: of stored weights (row starts, window
+    /// counts, mask bits), names, or preprocessing numbers and channels.
     Count {
         /// The count implied.
         expected: u32,
@@ -149,7 +150,7 @@ pub enum Problem {
     },
     /// Column indices are not strictly ascending, or reach past the last column.
     Columns,
-    /// A number that must be finite (and, where it divides, non-zero) is not.
+    /// A number that must be finite (in preprocessing, scale and std non-zero too) is not.
     NotFinite,
     /// Two values that live at the same time overlap in the arena.
     Overlap {
@@ -226,7 +227,7 @@ impl fmt::Display for Problem {
             Self::Encoding => f.write_str("encoding parameters are out of range or do not divide the matrix"),
             Self::Count { expected, found } => write!(f, "count {found}, expected {expected}"),
             Self::Columns => f.write_str("columns are not strictly ascending within the matrix"),
-            Self::NotFinite => f.write_str("a number is not finite, or a divisor is zero"),
+            Self::NotFinite => f.write_str("a number is not finite, or is a scale or std of zero"),
             Self::Overlap { with } => write!(f, "overlaps value {with}, which lives at the same time"),
             Self::Utf8 => f.write_str("text is not UTF-8"),
         }

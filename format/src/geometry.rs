@@ -1,7 +1,8 @@
 //! Where a convolution's numbers lie once its input is packed for direct sparse
 //! convolution (no im2col).
 //!
-//! The padded input is split into stride × stride phase planes. Then every
+//! The padded input is split into phase planes, one for each remainder modulo the
+//! stride that a kernel position hits. Then every
 //! weight (co, ky, kx, ci) multiplies one contiguous run of the packed input,
 //! and output pixel (y, x) sits at run position `y · row + x` for all weights.
 //! `row` is wider than the output, so a run computes a few pixels too many per
@@ -41,16 +42,10 @@ impl ConvGeometry {
             return Err(ShapeError::Rank { found: 0 });
         };
         let group_channels = input.0.checked_div(conv.groups).ok_or(ShapeError::Groups)?;
-        let reach = |axis: usize| {
-            let (kernel, stride, dilation) = match axis {
-                0 => (conv.kernel[0], conv.stride[0], conv.dilation[0]),
-                _ => (conv.kernel[1], conv.stride[1], conv.dilation[1]),
-            };
-            let last = u32::from(kernel).saturating_sub(1) * u32::from(dilation);
-            let stride = u32::from(stride).max(1);
-            (last / stride, if kernel == 1 { 1 } else { stride })
-        };
-        let ((reach_y, phases_y), (reach_x, phases_x)) = (reach(0), reach(1));
+        let [(phases_y, reach_y), (phases_x, reach_x)] = [0, 1].map(|axis| {
+            let axis = Axis::new(conv, axis);
+            (axis.phases(), axis.last() / axis.stride)
+        });
         let geometry = Self {
             input,
             output,
@@ -76,7 +71,7 @@ impl ConvGeometry {
 
     /// Length of a run: all output rows at distance `row`, the last one cut at
     /// the output width.
-    pub fn run(&self) -> usize {
+    pub fn span(&self) -> usize {
         (self.output.1 as usize).saturating_sub(1) * self.row as usize + self.output.2 as usize
     }
 
@@ -91,15 +86,28 @@ impl ConvGeometry {
 
     /// Offset in the packed input of kernel position `(ky, kx)` in a group's first channel.
     pub fn position_offset(&self, conv: &Conv2d, ky: u32, kx: u32) -> usize {
-        let split = |k: u32, stride: u16, dilation: u16| {
-            let at = k * u32::from(dilation);
-            let stride = u32::from(stride).max(1);
-            ((at % stride) as usize, (at / stride) as usize)
-        };
-        let (phase_y, y) = split(ky, conv.stride[0], conv.dilation[0]);
-        let (phase_x, x) = split(kx, conv.stride[1], conv.dilation[1]);
+        let [(phase_y, y), (phase_x, x)] = [(0, ky), (1, kx)].map(|(axis, k)| {
+            let axis = Axis::new(conv, axis);
+            let phase = k.checked_rem(axis.phases()).unwrap_or(0);
+            (phase as usize, (k * axis.dilation / axis.stride) as usize)
+        });
         let plane = phase_y * self.phases[1] as usize + phase_x;
         (plane * self.plane_rows as usize + y) * self.row as usize + x
+    }
+
+    /// The padded row and column of the input that phase plane `phase` starts with.
+    pub fn phase_origin(&self, conv: &Conv2d, phase: usize) -> (usize, usize) {
+        let [_, across] = self.phases.map(|phases| phases as usize);
+        let origin = |axis: usize, phase: Option<usize>| {
+            let axis = Axis::new(conv, axis);
+            (phase.unwrap_or(0) * axis.dilation as usize)
+                .checked_rem(axis.stride as usize)
+                .unwrap_or(0)
+        };
+        (
+            origin(0, phase.checked_div(across)),
+            origin(1, phase.checked_rem(across)),
+        )
     }
 
     /// Entries of the table that gives the offset of each weight column in a
@@ -118,5 +126,38 @@ impl ConvGeometry {
         (self.packed_elems() as u32)
             .saturating_add(self.table_len(conv) as u32)
             .saturating_mul(4)
+    }
+}
+
+/// One direction of a convolution, stride and dilation at least 1.
+struct Axis {
+    kernel: u32,
+    stride: u32,
+    dilation: u32,
+}
+
+impl Axis {
+    fn new(conv: &Conv2d, axis: usize) -> Self {
+        let at = |pair: [u16; 2]| u32::from(if axis == 0 { pair[0] } else { pair[1] });
+        Self {
+            kernel: at(conv.kernel),
+            stride: at(conv.stride).max(1),
+            dilation: at(conv.dilation).max(1),
+        }
+    }
+
+    /// Padded distance of the last kernel position from the first.
+    fn last(&self) -> u32 {
+        self.kernel.saturating_sub(1) * self.dilation
+    }
+
+    /// Phases that kernel positions hit: position `k` hits `k · dilation mod
+    /// stride`, which repeats after `stride / gcd(stride, dilation)` positions.
+    fn phases(&self) -> u32 {
+        let (mut a, mut b) = (self.stride, self.dilation);
+        while let Some(rest) = a.checked_rem(b) {
+            (a, b) = (b, rest);
+        }
+        self.kernel.min(self.stride.checked_div(a).unwrap_or(1)).max(1)
     }
 }

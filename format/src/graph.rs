@@ -150,7 +150,9 @@ impl fmt::Display for GraphError {
                 "node `{node}` needs `{tensor}` to be {}x{} (rows x columns), it is {}x{}",
                 expected.0, expected.1, found.0, found.1
             ),
-            Self::Structure => f.write_str("the graph needs inputs, nodes and outputs, and at most 65535 of each"),
+            Self::Structure => f.write_str(
+                "the graph needs inputs, nodes and outputs, at most 65535 of each and of constants, and none that is missing",
+            ),
             Self::ArenaTooLarge { bytes } => write!(f, "the arena would need {bytes} bytes"),
         }
     }

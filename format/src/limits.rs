@@ -1,7 +1,9 @@
 //! What a reader lets a file ask for.
 
 /// Upper bounds that a file must respect, chosen by the caller, so that a small
-/// hostile file cannot ask for gigabytes or minutes.
+/// hostile file cannot ask for gigabytes of memory, nor for minutes of
+/// validation. Nothing here bounds the arithmetic of a run: shapes, and weights
+/// that many nodes share, may ask for far more of it than the file's length suggests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Longest file, in bytes.

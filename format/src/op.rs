@@ -156,7 +156,7 @@ pub enum Op {
         /// Their value.
         value: f32,
     },
-    /// A strided sub-range: `start..end` by `step`, per axis.
+    /// A strided sub-range: `start..end` by `step`, per axis; `0..1` by 1 past the rank.
     Slice {
         /// First index, per axis.
         start: [u32; MAX_RANK],
@@ -291,8 +291,11 @@ impl Op {
             }
             Self::Slice { start, end, step } => {
                 let mut dims = first.padded_dims();
-                for (dim, ((&start, &end), &step)) in dims.iter_mut().zip(start.iter().zip(end).zip(step)) {
-                    if start >= end || end > *dim || step == 0 {
+                let ranges = start.iter().zip(end).zip(step);
+                for (axis, (dim, ((&start, &end), &step))) in dims.iter_mut().zip(ranges).enumerate() {
+                    // Past the rank there is one way to say "all of it".
+                    let idle = axis >= first.rank() && step != 1;
+                    if start >= end || end > *dim || step == 0 || idle {
                         return Err(ShapeError::OutOfRange);
                     }
                     *dim = (end - start).div_ceil(step);

@@ -125,7 +125,7 @@ impl Runner<'_, '_> {
         self.prepare()?;
         let nodes = &mut self.nodes;
         let mut last = Instant::now();
-        self.session.run_observed(|node| {
+        self.session.run_observed(|node, _| {
             let now = Instant::now();
             if let Some(samples) = nodes.get_mut(node) {
                 samples.push((now - last).as_secs_f64() * 1e6);

@@ -13,7 +13,8 @@ use crate::data::{Dataset, Defect, Preprocess};
 pub struct Accuracy {
     /// Samples, per class.
     pub count: Vec<usize>,
-    /// Samples whose largest output is that of their label, per class.
+    /// Samples whose largest output is that of their label, per class; outputs
+    /// that are not numbers are wrong.
     pub correct: Vec<usize>,
 }
 
@@ -49,7 +50,7 @@ pub enum EvalError {
         outputs: usize,
     },
     /// Samples and model input differ in size.
-    #[error("samples are {data:?} ({} values), the model takes {model}", data.iter().product::<usize>())]
+    #[error("samples are {data:?}, the model takes {model}; for channels last, say layout = \"nhwc\" in a data.toml")]
     Shape {
         /// Shape of a sample.
         data: Vec<usize>,
@@ -91,7 +92,10 @@ pub fn accuracy(
     };
     let labels = dataset.labels().ok_or(EvalError::NoLabels)?;
     let input = model.shape(secateur_runtime::ValueId(0));
-    if input.elems() != dataset.features() {
+    let dims: Vec<usize> = input.dims().iter().map(|&d| d as usize).collect();
+    // A flat sample or a flat input leaves only one way to read the other.
+    let same = dims == dataset.sample_shape() || dims.len() == 1 || dataset.sample_shape().len() == 1;
+    if !same || input.elems() != dataset.features() {
         return Err(EvalError::Shape {
             data: dataset.sample_shape().to_vec(),
             model: input,
@@ -121,7 +125,7 @@ pub fn accuracy(
             input.copy_from_slice(dataset.input(sample));
             preprocess.apply(input, dataset.channels())?;
             session.run()?;
-            results.push((sample, argmax(session.output(0)?) == labels[sample] as usize));
+            results.push((sample, argmax(session.output(0)?) == Some(labels[sample] as usize)));
             tick();
         }
     };
@@ -149,8 +153,16 @@ pub fn accuracy(
     Ok(accuracy)
 }
 
-/// Index of the largest output; the first of equals.
-fn argmax(outputs: &[f32]) -> usize {
-    let better = |best: (usize, f32), (i, &y): (usize, &f32)| if y > best.1 { (i, y) } else { best };
-    outputs.iter().enumerate().fold((0, f32::NEG_INFINITY), better).0
+/// Index of the largest output; the first of equals. None if one is not a number.
+fn argmax(outputs: &[f32]) -> Option<usize> {
+    let mut best = 0;
+    for (i, y) in outputs.iter().enumerate() {
+        if y.is_nan() {
+            return None;
+        }
+        if *y > outputs[best] {
+            best = i;
+        }
+    }
+    Some(best)
 }

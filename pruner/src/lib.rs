@@ -17,4 +17,5 @@ pub mod lower;
 pub mod mask;
 pub mod prune;
 pub mod reference;
+pub mod save;
 pub mod source;

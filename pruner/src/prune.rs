@@ -59,7 +59,9 @@ pub struct PrunedLayer {
     pub zeros: usize,
     /// The pattern applied; `None` if the layer was left dense.
     pub pattern: Option<String>,
-    /// Why it was not pruned as asked.
+    /// Whether a rule asked to leave it dense.
+    pub skipped: bool,
+    /// Why it was not pruned as the others.
     pub note: Option<String>,
 }
 
@@ -88,12 +90,20 @@ pub enum PruneError {
         /// All names.
         layers: String,
     },
-    /// A sparsity is missing, or outside 0..1, or contradicts the pattern.
+    /// A sparsity is missing, outside 0..1, or contradicts the pattern.
     #[error("{0}")]
     Sparsity(String),
-    /// There is nothing to prune.
+    /// The model has no prunable layers.
     #[error("the model has no linear or convolution layers to prune")]
-    Nothing,
+    NoLayers,
+    /// Nothing would be pruned.
+    #[error(
+        "nothing would be pruned: every layer is skipped, or pattern {pattern} fits none; try --fallback unstructured"
+    )]
+    Nothing {
+        /// The pattern asked for.
+        pattern: Pattern,
+    },
 }
 
 /// Sets the pruned weights of `graph` to zero.
@@ -104,7 +114,7 @@ pub fn prune(graph: &mut Graph, options: &PruneOptions) -> Result<PruneReport, P
     let target = check_sparsity(options)?;
     let layers = layers(graph, &graph.shapes()?);
     if layers.is_empty() {
-        return Err(PruneError::Nothing);
+        return Err(PruneError::NoLayers);
     }
     for rule in &options.rules {
         if !layers.iter().any(|layer| rule.layers.is_match(&layer.name)) {
@@ -116,6 +126,11 @@ pub fn prune(graph: &mut Graph, options: &PruneOptions) -> Result<PruneReport, P
         }
     }
     let decisions: Vec<Decision> = layers.iter().map(|layer| decide(layer, options, target)).collect();
+    if target > 0.0 && decisions.iter().all(|decision| decision.pattern.is_none()) {
+        return Err(PruneError::Nothing {
+            pattern: options.pattern,
+        });
+    }
     let mut pruned = Vec::new();
     for (layer, decision) in layers.iter().zip(&decisions) {
         if let (Some(pattern), Some(tensor)) = (decision.pattern, graph.tensor(layer.tensor)) {
@@ -125,6 +140,7 @@ pub fn prune(graph: &mut Graph, options: &PruneOptions) -> Result<PruneReport, P
                 sparsity: decision.sparsity,
                 scores: options.criterion.scores(&tensor.data, &layer.name, options.seed),
                 pooled: decision.pooled,
+                last: layers.last() == Some(layer),
             });
         }
     }
@@ -148,18 +164,28 @@ struct Decision {
     pattern: Option<Pattern>,
     sparsity: f64,
     pooled: bool,
+    skipped: bool,
     note: Option<String>,
 }
 
 fn check_sparsity(options: &PruneOptions) -> Result<f64, PruneError> {
     let wrong = |s: f64| {
         PruneError::Sparsity(format!(
-            "sparsity {s} is not in 0..1 (0.9 = 90 % of the weights removed)"
+            "sparsity {s} is not from 0 to below 1 (0.9 = 90 % of the weights removed)"
         ))
     };
     for rule in &options.rules {
         if !(0.0..1.0).contains(&rule.sparsity) {
             return Err(wrong(rule.sparsity));
+        }
+    }
+    if let Some(fixed) = options.pattern.fixed_sparsity() {
+        let other = |rule: &&Rule| rule.sparsity != 0.0 && (rule.sparsity - fixed).abs() > 1e-9;
+        if let Some(rule) = options.rules.iter().find(other) {
+            return Err(PruneError::Sparsity(format!(
+                "pattern {} fixes the sparsity at {fixed}; the rule `{}` can only skip layers (sparsity 0), not ask for {}",
+                options.pattern, rule.layers, rule.sparsity
+            )));
         }
     }
     match (options.sparsity, options.pattern.fixed_sparsity()) {
@@ -185,22 +211,29 @@ fn decide(layer: &Layer, options: &PruneOptions, target: f64) -> Decision {
         .find(|rule| rule.layers.is_match(&layer.name));
     let sparsity = rule.map_or(target, |rule| rule.sparsity);
     let pooled = rule.is_none() && options.scope == Scope::Global;
+    let dense = Decision {
+        pattern: None,
+        sparsity: 0.0,
+        pooled: false,
+        skipped: false,
+        note: None,
+    };
     if sparsity == 0.0 {
         let note = rule.map(|rule| format!("skipped by the rule `{}`", rule.layers));
         return Decision {
-            pattern: None,
-            sparsity,
-            pooled: false,
+            skipped: rule.is_some(),
             note,
+            ..dense
         };
     }
+    let pruned = Decision {
+        pattern: Some(options.pattern),
+        sparsity,
+        pooled,
+        ..dense
+    };
     match (options.pattern.fits(layer), options.fallback) {
-        (Ok(()), _) => Decision {
-            pattern: Some(options.pattern),
-            sparsity,
-            pooled,
-            note: None,
-        },
+        (Ok(()), _) => pruned,
         (Err(misfit), Fallback::Dense) => {
             let note = Some(format!("left dense, {} does not fit: {misfit}", options.pattern));
             Decision {
@@ -208,22 +241,19 @@ fn decide(layer: &Layer, options: &PruneOptions, target: f64) -> Decision {
                 sparsity: 0.0,
                 pooled: false,
                 note,
+                ..pruned
             }
         }
-        (Err(misfit), Fallback::Unstructured) => {
-            let note = Some(format!(
+        (Err(misfit), Fallback::Unstructured) => Decision {
+            pattern: Some(Pattern::Unstructured),
+            // The units of N:M do not compete with other layers, so neither may its substitute.
+            pooled: pooled && options.pattern.fixed_sparsity().is_none(),
+            note: Some(format!(
                 "pruned unstructured, {} does not fit: {misfit}",
                 options.pattern
-            ));
-            // The units of N:M do not compete with other layers, so neither may its substitute.
-            let pooled = pooled && options.pattern.fixed_sparsity().is_none();
-            Decision {
-                pattern: Some(Pattern::Unstructured),
-                sparsity,
-                pooled,
-                note,
-            }
-        }
+            )),
+            ..pruned
+        },
     }
 }
 
@@ -235,7 +265,7 @@ fn report(graph: &Graph, layers: &[Layer], decisions: Vec<Decision>, guards: &[G
         let guard = guards.iter().find(|guard| guard.layer == layer.name);
         let kept = guard.map(|g| {
             format!(
-                "kept {} units that global ranking would have pruned, so that the layer stays connected",
+                "{} units were kept that the sparsity asked for would remove, so that the layer stays connected",
                 g.kept
             )
         });
@@ -245,6 +275,7 @@ fn report(graph: &Graph, layers: &[Layer], decisions: Vec<Decision>, guards: &[G
             weights: layer.weights(),
             zeros,
             pattern: decision.pattern.map(|pattern| pattern.to_string()),
+            skipped: decision.skipped,
             note: decision.note.or(kept),
         });
     }

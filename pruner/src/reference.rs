@@ -20,6 +20,7 @@ pub fn run(graph: &Graph, inputs: &[&[f32]]) -> Result<Vec<Vec<f64>>, GraphError
         .iter()
         .map(|x| x.iter().map(|&x| f64::from(x)).collect())
         .collect();
+    let last_use = last_uses(graph);
     for (index, node) in graph.nodes.iter().enumerate() {
         let args: Vec<(&[f64], Shape)> = node
             .inputs
@@ -28,12 +29,27 @@ pub fn run(graph: &Graph, inputs: &[&[f32]]) -> Result<Vec<Vec<f64>>, GraphError
             .collect();
         let out = shapes[graph.inputs.len() + index];
         values.push(eval(graph, &node.op, &args, out));
+        for id in &node.inputs {
+            if last_use[usize::from(id.0)] == index {
+                values[usize::from(id.0)] = Vec::new();
+            }
+        }
     }
     Ok(graph
         .outputs
         .iter()
         .map(|id| values[usize::from(id.0)].clone())
         .collect())
+}
+
+/// The last node that reads each value; never for graph outputs.
+fn last_uses(graph: &Graph) -> Vec<usize> {
+    let mut last = vec![usize::MAX; graph.value_count()];
+    for (index, node) in graph.nodes.iter().enumerate() {
+        node.inputs.iter().for_each(|id| last[usize::from(id.0)] = index);
+    }
+    graph.outputs.iter().for_each(|id| last[usize::from(id.0)] = usize::MAX);
+    last
 }
 
 fn eval(graph: &Graph, op: &Op, args: &[(&[f64], Shape)], out: Shape) -> Vec<f64> {

@@ -97,7 +97,7 @@ fn bench(kernel: &kernel::Kernel, shape: (u32, u32, u32, u16), sparsity: f64) ->
                 },
                 group_rows: out_channels as usize,
                 group_stride: 0,
-                run: geometry.run(),
+                span: geometry.span(),
                 line: geometry.row as usize,
                 keep: side as usize,
                 y: black_box(y),

@@ -30,6 +30,13 @@ pub enum RunError {
         /// The index asked for.
         found: u32,
     },
+    /// A batch needs a model of one input and one output.
+    Arity {
+        /// Inputs of the model.
+        inputs: u32,
+        /// Outputs of the model.
+        outputs: u32,
+    },
     /// A buffer has another length than the model's input or output.
     Length {
         /// Elements expected.
@@ -53,6 +60,12 @@ impl fmt::Display for RunError {
             Self::ArenaMisaligned { align } => write!(f, "the arena must start at a multiple of {align} bytes"),
             Self::NoKernel { node } => write!(f, "no kernel for the weights of node {node}"),
             Self::Index { bound, found } => write!(f, "there is no input or output {found}, only {bound}"),
+            Self::Arity { inputs, outputs } => {
+                write!(
+                    f,
+                    "a batch needs one input and one output, the model has {inputs} and {outputs}"
+                )
+            }
             Self::Length { expected, found } => write!(f, "{found} elements given, {expected} expected"),
             Self::Internal { node } => write!(f, "the memory plan contradicts node {node}"),
         }

@@ -1,4 +1,4 @@
-//! Memory-mapped model files.
+//! Model files on a host: read into memory, or mapped.
 
 use std::fs::File;
 use std::io;
@@ -7,10 +7,18 @@ use std::path::Path;
 use memmap2::Mmap;
 use secateur_format::{FormatError, Limits, Model};
 
-/// A model file in memory, mapped rather than read.
+use crate::ArenaBuf;
+
+/// A model file in memory.
 #[derive(Debug)]
 pub struct ModelFile {
-    map: Mmap,
+    bytes: Bytes,
+}
+
+#[derive(Debug)]
+enum Bytes {
+    Read(ArenaBuf),
+    Mapped(Mmap),
 }
 
 /// Why a model file cannot be used.
@@ -35,21 +43,36 @@ impl std::fmt::Display for LoadError {
 impl std::error::Error for LoadError {}
 
 impl ModelFile {
-    /// Maps the file at `path`. It must not be changed while it is mapped; to
-    /// replace it, write another file and rename it, as `secateur` does.
+    /// Reads the file at `path`.
     ///
     /// # Errors
     /// [`LoadError::Io`].
-    pub fn open(path: &Path) -> Result<Self, LoadError> {
+    pub fn read(path: &Path) -> Result<Self, LoadError> {
+        let bytes = std::fs::read(path).map_err(LoadError::Io)?;
+        Ok(Self {
+            bytes: Bytes::Read(ArenaBuf::copy_of(&bytes)),
+        })
+    }
+
+    /// Maps the file at `path`: nothing is copied, and pages are loaded as they
+    /// are used.
+    ///
+    /// # Errors
+    /// [`LoadError::Io`].
+    ///
+    /// # Safety
+    /// Nobody may change or truncate the file while it is mapped. To replace a
+    /// model, write another file and rename it, as `secateur` does.
+    #[allow(unsafe_code)]
+    pub unsafe fn map(path: &Path) -> Result<Self, LoadError> {
         let file = File::open(path).map_err(LoadError::Io)?;
         // SAFETY:
-        // - the map is private to this process and never written through;
-        // - it stays valid for the life of `self`, which owns it;
-        // - that nobody truncates or rewrites the file meanwhile is the caller's
-        //   duty, documented above: no system call can promise it.
-        #[allow(unsafe_code)]
+        // - the map is never written through, and `self` owns it as long as it is used;
+        // - that the file does not change meanwhile is this function's own contract.
         let map = unsafe { Mmap::map(&file) }.map_err(LoadError::Io)?;
-        Ok(Self { map })
+        Ok(Self {
+            bytes: Bytes::Mapped(map),
+        })
     }
 
     /// Validates the file and returns the model.
@@ -57,11 +80,14 @@ impl ModelFile {
     /// # Errors
     /// [`LoadError::Format`].
     pub fn model(&self, limits: &Limits) -> Result<Model<'_>, LoadError> {
-        Model::read(&self.map, limits).map_err(LoadError::Format)
+        Model::read(self.bytes(), limits).map_err(LoadError::Format)
     }
 
     /// The file's bytes.
     pub fn bytes(&self) -> &[u8] {
-        &self.map
+        match &self.bytes {
+            Bytes::Read(bytes) => bytes.as_ref(),
+            Bytes::Mapped(map) => map,
+        }
     }
 }

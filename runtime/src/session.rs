@@ -110,15 +110,15 @@ impl<'m, 'a> Session<'m, 'a> {
     /// # Errors
     /// None for a model that was read: the plan was checked.
     pub fn run(&mut self) -> Result<(), RunError> {
-        self.run_observed(|_| ())
+        self.run_observed(|_, _| ())
     }
 
     /// Runs the model once and calls `after` with the index of each node that
-    /// was run: for timing, and for looking at intermediate values.
+    /// was run and its output: for timing, and for looking at intermediate values.
     ///
     /// # Errors
     /// As [`Session::run`].
-    pub fn run_observed(&mut self, mut after: impl FnMut(usize)) -> Result<(), RunError> {
+    pub fn run_observed(&mut self, mut after: impl FnMut(usize, &[f32])) -> Result<(), RunError> {
         let plan = *self.model.plan();
         for node in self.model.nodes() {
             let output = plan.value(node.output, self.model.shape(node.output));
@@ -127,7 +127,8 @@ impl<'m, 'a> Session<'m, 'a> {
                 node: node.index as u32,
             };
             op::run(&self.model, &node, carved.ok_or(internal)?, self.kernels)?;
-            after(node.index);
+            let result = self.arena.get(output.start as usize / 4..output.end as usize / 4);
+            after(node.index, result.unwrap_or(&[]));
         }
         Ok(())
     }
@@ -136,9 +137,16 @@ impl<'m, 'a> Session<'m, 'a> {
     /// sample: the arena does not grow with the batch.
     ///
     /// # Errors
-    /// [`RunError::Length`] if `inputs` is not a multiple of the input, or
+    /// [`RunError::Arity`]; [`RunError::Length`] if `inputs` is not a multiple of the input, or
     /// `outputs` not the same multiple of the output.
     pub fn run_batch(&mut self, inputs: &[f32], outputs: &mut [f32]) -> Result<(), RunError> {
+        let (arity, outs) = (self.model.input_count() as u32, self.model.outputs().len() as u32);
+        if (arity, outs) != (1, 1) {
+            return Err(RunError::Arity {
+                inputs: arity,
+                outputs: outs,
+            });
+        }
         let (input_len, output_len) = (self.input_mut(0)?.len().max(1), self.output(0)?.len().max(1));
         let wrong = |expected: usize, found: usize| RunError::Length {
             expected: expected as u32,

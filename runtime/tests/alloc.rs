@@ -6,10 +6,10 @@ mod common;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use common::net::Net;
+use common::net::{Net, shape};
 use secateur_format::op::{Conv2d, Pool, PoolKind};
 use secateur_format::plan::planner::{PlanOptions, Scratch};
-use secateur_format::{Activation, Limits, Model, Op, Shape};
+use secateur_format::{Activation, Limits, Model, Op};
 use secateur_runtime::{ArenaBuf, Session, kernel};
 
 thread_local! {
@@ -62,7 +62,7 @@ fn every_operator() -> Net {
     let (start, end, step) = ([0; 4], [4, 6, 6, 1], [1, 2, 1, 1]);
     let sliced = net.node(Op::Slice { start, end, step }, &[padded]);
     let joined = net.node(Op::Concat { axis: 1 }, &[sliced, sliced]);
-    let tokens = net.node(Op::Reshape(Shape::new(&[4, 36]).unwrap()), &[joined]);
+    let tokens = net.node(Op::Reshape(shape(&[4, 36])), &[joined]);
     let linear = secateur_format::op::Linear {
         weight: net.weight(8, 4),
         bias: None,
@@ -70,7 +70,7 @@ fn every_operator() -> Net {
         activation: Activation::Tanh,
     };
     let features = net.node(Op::Linear(linear), &[tokens]);
-    let image = net.node(Op::Reshape(Shape::new(&[8, 6, 6]).unwrap()), &[features]);
+    let image = net.node(Op::Reshape(shape(&[8, 6, 6])), &[features]);
     let mean = net.node(Op::GlobalAvgPool, &[image]);
     let last = secateur_format::op::Linear {
         weight: net.weight(3, 8),

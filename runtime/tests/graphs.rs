@@ -5,7 +5,7 @@
 mod common;
 
 use common::case::CONV;
-use common::net::Net;
+use common::net::{Net, shape};
 use proptest::prelude::*;
 use secateur_format::op::{Conv2d, Linear, Pool, PoolKind};
 use secateur_format::{Activation, MAX_RANK, Op, Shape, ValueId};
@@ -14,7 +14,9 @@ const KINDS: [PoolKind; 3] = [PoolKind::Max, PoolKind::Average, PoolKind::Averag
 
 /// Appends a convolution with random weights, and a bias every other time.
 fn conv(net: &mut Net, conv: Conv2d, input: ValueId) -> ValueId {
-    let cols = conv.cols(net.shape(input).dims()[0]).unwrap();
+    let cols = conv
+        .cols(net.shape(input).dims()[0])
+        .expect("groups divide the channels");
     let weight = net.weight(conv.out_channels, cols);
     let bias = net.rng.next().is_multiple_of(2).then(|| net.bias(conv.out_channels));
     net.node(Op::Conv2d(Conv2d { weight, bias, ..conv }), &[input])
@@ -240,8 +242,11 @@ fn elementwise_in_place_and_not() {
         Activation::Tanh,
         Activation::HardSwish,
     ];
-    let shape = Op::Reshape(Shape::new(&[5, 4]).unwrap());
-    let ones = activations.iter().map(|&a| (Op::Activation(a), 1)).chain([(shape, 1)]);
+    let reshape = Op::Reshape(shape(&[5, 4]));
+    let ones = activations
+        .iter()
+        .map(|&a| (Op::Activation(a), 1))
+        .chain([(reshape, 1)]);
     let twos = activations.iter().map(|&a| (Op::Add(a), 2)).chain([(Op::Mul, 2)]);
     for (op, inputs) in ones.chain(twos) {
         // Each input may live on or die, and both may be the same.
@@ -262,16 +267,20 @@ fn elementwise_in_place_and_not() {
 /// Appends a random node that fits, or none.
 fn grow(net: &mut Net) {
     let values: Vec<(ValueId, Shape)> = net.values().collect();
-    let (x, shape) = net.rng.pick(&values);
+    let (x, x_shape) = net.rng.pick(&values);
     let activation = net.rng.pick(&[
         Activation::Identity,
         Activation::Relu,
         Activation::Relu6,
         Activation::Silu,
     ]);
-    let alike: Vec<ValueId> = values.iter().filter(|(_, s)| *s == shape).map(|(id, _)| *id).collect();
-    let (other, axis) = (net.rng.pick(&alike), net.rng.below(shape.rank()) as u8);
-    let (dims, elems) = (shape.dims().to_vec(), shape.elems() as u32);
+    let alike: Vec<ValueId> = values
+        .iter()
+        .filter(|(_, s)| *s == x_shape)
+        .map(|(id, _)| *id)
+        .collect();
+    let (other, axis) = (net.rng.pick(&alike), net.rng.below(x_shape.rank()) as u8);
+    let (dims, elems) = (x_shape.dims().to_vec(), x_shape.elems() as u32);
     match (net.rng.below(12), dims.as_slice()) {
         (0..=2, &[channels, ..]) if dims.len() == 3 => {
             let groups = net.rng.pick(&[1, 1, 2, channels]);
@@ -286,7 +295,7 @@ fn grow(net: &mut Net) {
                 activation,
                 ..CONV
             };
-            if Op::Conv2d(op).infer(&[shape]).is_ok() {
+            if Op::Conv2d(op).infer(&[x_shape]).is_ok() {
                 conv(net, op, x);
             }
         }
@@ -320,8 +329,8 @@ fn grow(net: &mut Net) {
             net.node(Op::Concat { axis }, &[x, other]);
         }
         (10, &[first, ..]) => {
-            let flat = Shape::new(&[elems]).unwrap();
-            let split = Shape::new(&[first, elems / first]).unwrap();
+            let flat = shape(&[elems]);
+            let split = shape(&[first, elems / first]);
             let target = net.rng.pick(&[flat, split]);
             net.node(Op::Reshape(target), &[x]);
         }

@@ -189,6 +189,11 @@ fn special_inputs() {
         for activation in ACTIVATIONS {
             for case in [
                 Case::new(16, 48, Task::Spmv),
+                // A full vector of entries and none left over.
+                Case {
+                    density: 1.0,
+                    ..Case::new(16, 8, Task::Spmv)
+                },
                 Case::new(16, 48, Task::Spmm(Panel::flat(9))),
                 Case::conv(conv, [16, 3, 4]),
             ] {

@@ -169,23 +169,44 @@ fn nodes_are_observed_in_order() {
     let mut session = Session::new(&model, arena.as_mut()).unwrap();
     session.input_mut(0).unwrap().fill(0.0);
     let mut seen = Vec::new();
-    session.run_observed(|node| seen.push(node)).unwrap();
-    assert_eq!(seen, [0, 1, 2]);
+    session
+        .run_observed(|node, output| seen.push((node, output.to_vec())))
+        .unwrap();
+    assert_eq!(seen.iter().map(|(node, _)| *node).collect::<Vec<_>>(), [0, 1, 2]);
+    // Of [4, 6, 5], [4] and [3].
+    assert_eq!(seen.iter().map(|(_, y)| y.len()).collect::<Vec<_>>(), [120, 4, 3]);
+    assert_eq!(seen[2].1, session.output(0).unwrap());
+}
+
+type Open = fn(&Path) -> Result<ModelFile, LoadError>;
+
+/// Both ways to load a file.
+const OPEN: [Open; 2] = [ModelFile::read, |path| {
+    // SAFETY: the files of these tests are not changed while they are mapped.
+    unsafe { ModelFile::map(path) }
+}];
+
+#[test]
+fn files_are_read_and_mapped() {
+    for open in OPEN {
+        let file = open(Path::new(DATA)).unwrap();
+        assert_eq!(file.bytes(), small_file().as_ref());
+        assert_eq!(file.model(&Limits::HOST).unwrap().node_count(), 3);
+    }
 }
 
 #[test]
-fn files_are_mapped() {
-    let file = ModelFile::open(Path::new(DATA)).unwrap();
-    assert_eq!(file.bytes(), small_file().as_ref());
-    assert_eq!(file.model(&Limits::HOST).unwrap().node_count(), 3);
-
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("model.sct");
-    assert!(matches!(ModelFile::open(&path), Err(LoadError::Io(_))));
-    for bytes in [&b""[..], b"not a model", &small_file().as_ref()[..500]] {
-        std::fs::write(&path, bytes).unwrap();
-        let file = ModelFile::open(&path).unwrap();
-        let refused = file.model(&Limits::HOST);
-        assert!(matches!(refused, Err(LoadError::Format(_))), "{refused:?}");
+fn missing_and_invalid_files_are_refused() {
+    let (dir, whole) = (tempfile::tempdir().unwrap(), small_file());
+    for open in OPEN {
+        assert!(matches!(open(&dir.path().join("missing")), Err(LoadError::Io(_))));
+        let invalid = [&b""[..], b"not a model", &whole.as_ref()[..500]];
+        for (i, bytes) in invalid.iter().enumerate() {
+            let path = dir.path().join(format!("{i}.sct"));
+            std::fs::write(&path, bytes).unwrap();
+            let file = open(&path).unwrap();
+            let refused = file.model(&Limits::HOST);
+            assert!(matches!(refused, Err(LoadError::Format(_))), "{refused:?}");
+        }
     }
 }

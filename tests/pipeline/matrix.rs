@@ -14,7 +14,7 @@ use secateur_format::graph::{Graph, Tensor};
 use secateur_runtime::kernel::{ALL, SCALAR};
 use secateur_runtime::{ArenaBuf, Model};
 
-use crate::predict::{self, FAMILIES, Matrix, data_section, expected_sections, file_len, is_weight, sections};
+use crate::predict::{self, FAMILIES, Matrix, data_section, expected_sections, file_len, sections};
 use crate::support::{difference, emitted, golden, graph, run, wide, without_softmax};
 use crate::{structure, support};
 
@@ -64,13 +64,9 @@ impl Case {
         structure::check(&source, &pruned, pattern, sparsity, substitute, &report);
 
         let mut lowered = lower(&pruned).unwrap();
-        for i in 0..lowered.tensors.len() {
-            if is_weight(&lowered, i) {
-                lowered.tensors[i]
-                    .data
-                    .iter_mut()
-                    .for_each(|w| *w = rounded(*w, values));
-            }
+        for i in predict::weights(&lowered) {
+            let weights = lowered.tensors[i].data.iter_mut();
+            weights.for_each(|w| *w = rounded(*w, values));
         }
         let input = golden(model).remove(0).0;
         // In f32 nothing is rounded: then the reference is the network as imported.
@@ -122,14 +118,11 @@ impl Case {
             };
             matrix.chosen(family)
         };
-        let weights = self.lowered.tensors.iter().enumerate();
-        let weights: Vec<&Tensor> = weights
-            .filter(|(i, _)| is_weight(&self.lowered, *i))
-            .map(|(_, t)| t)
-            .collect();
+        let weights = predict::weights(&self.lowered);
         assert_eq!(weights.len(), emitted.choices.len(), "{label}");
         let mut sparse = 0;
-        for (tensor, choice) in weights.iter().zip(&emitted.choices) {
+        for (id, choice) in weights.into_iter().zip(&emitted.choices) {
+            let tensor = &self.lowered.tensors[id];
             let (bytes, is_sparse) = chosen(tensor);
             let encoding = choice.chosen.desc.encoding;
             let place = format!("{label}: {} as {encoding}", choice.node);
@@ -168,10 +161,12 @@ fn options_of(family: Option<Family>, values: ValueType) -> EmitOptions {
     }
 }
 
-/// Whether a pattern was made for a family, so that at least one layer must have got it.
-fn must_appear(family: Option<Family>, pattern: &str) -> bool {
+/// Whether a family must be smaller than dense for at least one layer.
+fn must_appear(family: Option<Family>, (pattern, sparsity): (&str, f64), values: ValueType) -> bool {
     match family {
         Some(Family::Dense) => false,
+        // A column index of two bytes beside a value of two.
+        Some(Family::Csr16) => values == ValueType::F32 || sparsity > 0.5,
         Some(Family::Nm(_)) => pattern.contains(':'),
         Some(Family::Block(_)) => pattern.contains('x'),
         _ => true,
@@ -187,7 +182,7 @@ fn check_model(model: &str, patterns: &[(&str, f64)], fallback: Fallback, values
                 let (sparse, error) = case.check(family);
                 worst = worst.max(error);
                 assert!(
-                    sparse > 0 || !must_appear(family, pattern.0),
+                    sparse > 0 || !must_appear(family, pattern, values),
                     "{}: no layer is {family:?}",
                     case.label
                 );

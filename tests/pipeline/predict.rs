@@ -32,10 +32,10 @@ impl Matrix<'_> {
             Family::Csr16 => (cols <= 65536).then(|| 4 * (rows + 1) + values(stored) + pad(2 * stored, 4)),
             Family::Win8 => Some(pad(2 * rows * cols.div_ceil(256), 4) + values(stored) + pad(stored, 4)),
             Family::Bitmask => Some(4 * (rows + 1) + values(stored) + pad(rows * cols.div_ceil(8), 4)),
-            Family::Nm(_) => [(2, 1), (4, 2), (8, 3), (16, 4)]
-                .into_iter()
-                .filter_map(|(m, bits)| {
+            Family::Nm(_) => (2..=16)
+                .filter_map(|m| {
                     let n = self.fullest_group(m)?;
+                    let bits = m.next_power_of_two().ilog2() as usize;
                     let positions = rows * (bits * n * cols / m).div_ceil(8);
                     Some(values(rows * cols / m * n) + pad(positions, 4))
                 })
@@ -95,17 +95,22 @@ impl Matrix<'_> {
     }
 }
 
-/// Whether a node uses the constant as its weights.
-pub(crate) fn is_weight(graph: &Graph, index: usize) -> bool {
-    let weights =
-        |node: &secateur_format::graph::NodeDef| node.op.weight().is_some_and(|id| usize::from(id.0) == index);
-    graph.nodes.iter().any(weights)
+/// The constants that are weights, in the order in which nodes first use them.
+pub(crate) fn weights(graph: &Graph) -> Vec<usize> {
+    let mut found = Vec::new();
+    for id in graph.nodes.iter().filter_map(|node| node.op.weight()) {
+        if !found.contains(&usize::from(id.0)) {
+            found.push(id.0.into());
+        }
+    }
+    found
 }
 
 /// Length of the data section: payloads, each starting at a multiple of 16.
 pub(crate) fn data_section(graph: &Graph, payload: impl Fn(&Tensor) -> usize) -> usize {
+    let weights = weights(graph);
     graph.tensors.iter().enumerate().fold(0, |end, (i, tensor)| {
-        let bytes = if is_weight(graph, i) {
+        let bytes = if weights.contains(&i) {
             payload(tensor)
         } else {
             4 * tensor.data.len()

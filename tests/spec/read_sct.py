@@ -32,7 +32,7 @@ LEAKY_RELU = 3
 
 ACTIVATIONS = ["identity", "relu", "relu6", "leaky_relu", "gelu", "silu", "sigmoid",
                "tanh", "hard_swish"]
-POOLS = ["Max", "Average", "AverageWithPadding"]
+POOLS = ["max", "average", "average_with_padding"]
 VALUE_TYPES = ["f32", "f16", "bf16", "i8"]
 WITH_ACTIVATION = ("conv2d", "linear", "activation", "add")
 IN_PLACE = ("activation", "add", "mul", "reshape", "softmax")
@@ -530,11 +530,12 @@ def infer_pad(operands, a, where):
 
 
 def infer_slice(operands, a, where):
-    extents = []
-    for n, start, end, step in zip(operands[0] + [1] * 3, a["start"], a["end"], a["step"]):
+    extents, ranges = [], list(zip(a["start"], a["end"], a["step"]))
+    for n, (start, end, step) in zip(operands[0], ranges):
         check(start < end <= n and step >= 1, where, "slice out of range")
         extents.append(ceil_div(end - start, step))
-    return extents[:len(operands[0])]
+    check(all(r == (0, 1, 1) for r in ranges[len(extents):]), where, "slices an axis past the rank")
+    return extents
 
 
 Operator = namedtuple("Operator", "name inputs ranks layout infer")
@@ -568,7 +569,7 @@ def packed_elements(channels, extents, a):
     """§8.2: elements of the packed input of a convolution."""
     count = channels
     for extent, k, s, d in zip(extents, a["kernel"], a["stride"], a["dilation"]):
-        count *= (1 if k == 1 else s) * (extent + (k - 1) * d // s)
+        count *= min(k, s // math.gcd(s, d)) * (extent + (k - 1) * d // s)
     return count
 
 
@@ -579,7 +580,8 @@ def scratch_bytes(node, shapes, output):
     a, channels = node["attributes"], shapes[node["inputs"][0]][0]
     packs = any(a["pads"]) or a["stride"] != [1, 1]
     packed = packed_elements(channels, output[1:], a) if packs else 0
-    return 4 * (packed + weight_columns(channels, a))
+    table = 0 if a["kernel"] == [1, 1] else weight_columns(channels, a)
+    return 4 * (packed + table)
 
 
 def read_plan(section, graph, limits):
@@ -662,15 +664,15 @@ def read_names(section, count):
     return names
 
 
-def read_preprocess(section, input_shapes):
-    """With several inputs, a list must fit the channels of at least one of them."""
+def read_preprocess(section, channels):
+    """How input 0, with so many channels, is prepared."""
     if section is None:
         return None
     cursor = Cursor(section, "section preprocess")
     scale = cursor.finite()
+    cursor.check(scale != 0, "scale is 0")
     means, stds = cursor.array("H", 2)
-    lengths = {0, 1} | {shape[0] for shape in input_shapes}
-    cursor.check({means, stds} <= lengths, "list does not fit the channels")
+    cursor.check({means, stds} <= {0, 1, channels}, "list does not fit the channels")
     mean = [cursor.finite() for _ in range(means)]
     std = [cursor.finite() for _ in range(stds)]
     cursor.check(0.0 not in std, "std is 0")
@@ -708,7 +710,7 @@ def read(data, limits=None):
         "inputs": inputs,
         "nodes": [{**node, "scratch": s} for node, s in zip(nodes, scratch)],
         "outputs": outputs,
-        "preprocess": read_preprocess(sections.get(PREPROCESS), shapes[:inputs]),
+        "preprocess": read_preprocess(sections.get(PREPROCESS), shapes[0][0]),
         "tensors": tensors,
         "values": [{"shape": shape, "name": name, "offset": offset, "last_use": last_use}
                    for shape, name, (offset, last_use) in zip(shapes, names, places)],

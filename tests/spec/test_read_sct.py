@@ -54,9 +54,9 @@ def pool(kernel_and_stride, pads=(0, 0, 0, 0), kind=0):
     return node(7, [0], pack("I", kind) + pack("H", *kernel_and_stride, *pads))
 
 
-def slice_(start, end, step):
+def slice_(start, end, step, other_step=1):
     """A slice along the first axis of a vector."""
-    return node(11, [0], pack("I", start, 0, 0, 0, end, 1, 1, 1, step, 1, 1, 1))
+    return node(11, [0], pack("I", start, 0, 0, 0, end, 1, 1, 1, step, 1, 1, other_step))
 
 
 def container(sections, required=0, optional=0, minor=0):
@@ -88,6 +88,11 @@ def split(data):
         kind, flags, offset, length = struct.unpack_from("<IIQQ", data, 64 + 32 * i)
         result.append([kind, flags, data[offset:offset + length]])
     return result
+
+
+def versions(data):
+    """`required` and `optional` bits and minor version, as `container` takes them."""
+    return *struct.unpack_from("<II", data, 28), struct.unpack_from("<H", data, 10)[0]
 
 
 class Model:
@@ -136,6 +141,30 @@ def conv_model():
     m.weight(DENSE, F32, 0, 0, 9, pack("f", *range(9)), rows=1, cols=9)
     m.arena, m.values, m.scratch = 32 + 100, [(0, 0), (16, 1)], [(32, 100)]
     return m
+
+
+def pointwise_model(stride=1, scratch=0):
+    """x [1, 4, 4] → conv2d with a 1 × 1 kernel: no table of offsets."""
+    m, extent = conv_model(), 4 // stride
+    m.shapes = [shape(1, 4, 4), shape(1, extent, extent)]
+    m.nodes = [conv2d([0], 0, 1, stride=(stride, stride))]
+    m.weight(DENSE, F32, 0, 0, 1, pack("f", 1), rows=1, cols=1)
+    m.values = [(0, 0), (64, 1)]
+    end = 64 + 4 * extent * extent
+    m.scratch, m.arena = [(end if scratch else 0, scratch)], end + scratch
+    return m
+
+
+def preprocess(scale, mean, std):
+    """The section for the small model, whose input has 8 channels."""
+    return section(PREPROCESS, pack("f", scale) + pack("H", len(mean), len(std))
+                   + pack("f", *mean, *std))
+
+
+def two_inputs_with(means):
+    """Channels: 2 of input 0, 3 of input 1."""
+    numbers = pack("f", 1) + pack("H", means, 0) + pack("f", *[1] * means)
+    return changed(two_inputs(), extra=[(PREPROCESS, 1, numbers)])
 
 
 def one_node(record, before, after):
@@ -259,6 +288,22 @@ ACCEPTED = {
     "unknown section, may be ignored": section(99, b"abc"),
     "known section with the other flag": section(INFO, b"", flags=0),
     "no scratch": changed(conv_model(), scratch=[(0, 0)], arena=32),
+    "last_use after the last use": changed(Model(), values=[(0, 1), (32, 1), (32, 2)]),
+    "in place over a graph input": changed(one_node(node(3, [0]), (2,), (2,)), arena=8,
+                                           values=[(0, 0), (0, 1)]),
+    "1 × 1 kernel": pointwise_model(),
+    "1 × 1 kernel with stride": pointwise_model(2, 16),
+    "1 × 1 kernel, nothing granted": pointwise_model(2),
+    "pad by −∞": one_node(node(10, [0], pack("H", 1, *[0] * 7) + pack("f", -read_sct.math.inf)),
+                          (2,), (3,)),
+    "slice": one_node(slice_(0, 3, 2), (4,), (2,)),
+    "two unknown sections": changed(Model(), minor=9, extra=[(99, 1, b"a"), (2 ** 32 - 1, 1, b"")]),
+    "names": section(NAMES, text(b"", b"\0", b"\0")),
+    "info": section(INFO, text(b"k", b"", b"k", b"")),
+    "preprocess": preprocess(-2, [0], [-1]),
+    "preprocess without lists": preprocess(1, [], []),
+    "preprocess of each channel": preprocess(1, [0] * 8, [1] * 8),
+    "preprocess of input 0": two_inputs_with(2),
     "last window cut": one_node(pool([2, 2, 2, 2]), (1, 5, 5), (1, 2, 2)),
     "weights that are not finite": with_payload("csr16", "003C", "007e"),
     "dense bias": with_bias(DENSE, F32, 1, 2, 2, pack("f", 1, 2)),
@@ -283,6 +328,10 @@ REJECTED = {  # name: (model or file, part of the message)
     "gap not zero": (flipped(Model().file(), 300, 1), "in front of it"),
     "tail not zero": (Model().file()[:-1] + b"\1", "tail"),
     "unknown section": (section(99, b"", flags=0), "unknown kind"),
+    "reserved flag of a later version": (
+        changed(Model(), minor=9, extra=[(99, 5, b"")]), "reserved"),
+    "reserved header of a later version": (sealed(
+        changed(Model(), minor=9).file()[:40] + b"\1" + Model().file()[41:]), "reserved"),
     "order": (container(Model().sections()[::-1]), "ascend"),
     "repeated kind": (container([(GRAPH, 0, b"")] + Model().sections()), "ascend"),
     "kind 0": (container([(0, 1, b"")] + Model().sections()), "ascend"),
@@ -338,6 +387,7 @@ REJECTED = {  # name: (model or file, part of the message)
                           "past the rank"),
     "slice": (one_node(slice_(0, 3, 1), (2,), (3,)), "slice"),
     "slice step 0": (one_node(slice_(0, 2, 0), (2,), (2,)), "slice"),
+    "slice step past the rank": (one_node(slice_(0, 2, 1, 2), (2,), (2,)), "past the rank"),
     "slice shape": (one_node(slice_(0, 3, 2), (4,), (1,)), "shape is"),
     # §6, §7, §9
     "tensors reserved": (edited(TENSORS, 4, "I", 1), "reserved"),
@@ -397,15 +447,22 @@ REJECTED = {  # name: (model or file, part of the message)
     "scratch overlaps": (changed(conv_model(), scratch=[(28, 100)], arena=128), "living"),
     "scratch size": (changed(conv_model(), scratch=[(32, 96)], arena=128), "bytes, not"),
     "scratch offset": (changed(conv_model(), scratch=[(32, 0)], arena=32), "offset is not 0"),
+    "scratch of a 1 × 1 kernel": (pointwise_model(1, 4), "bytes, not"),
+    "scratch of a 1 × 1 kernel with stride": (pointwise_model(2, 20), "bytes, not"),
     "scratch of linear": (changed(Model(), scratch=[(40, 4), (0, 0)], arena=44), "bytes, not"),
     # §10
     "too few names": (section(NAMES, text(b"x", b"y")), "ends before"),
     "too many names": (section(NAMES, text(b"x", b"y", b"z", b"")), "too many"),
     "name not UTF-8": (section(NAMES, text(b"x", b"\xff", b"z")), "UTF-8"),
     "info key alone": (section(INFO, text(b"key")), "ends before"),
-    "preprocess scale": (section(PREPROCESS, pack("f", NAN) + bytes(4)), "finite"),
-    "preprocess std 0": (section(PREPROCESS, pack("f", 1) + pack("H", 0, 1) + bytes(4)), "std"),
-    "preprocess list": (section(PREPROCESS, pack("f", 1) + pack("H", 2, 0) + bytes(8)), "channels"),
+    "preprocess scale": (preprocess(NAN, [], []), "finite"),
+    "preprocess scale 0": (preprocess(-0.0, [], []), "scale is 0"),
+    "preprocess mean": (preprocess(1, [NAN], []), "finite"),
+    "preprocess std": (preprocess(1, [], [read_sct.math.inf]), "finite"),
+    "preprocess std 0": (preprocess(1, [], [-0.0]), "std"),
+    "preprocess list of 2": (preprocess(1, [0, 0], []), "channels"),
+    "preprocess list of 9": (preprocess(1, [], [1] * 9), "channels"),
+    "preprocess of input 1": (two_inputs_with(3), "channels"),
     "preprocess longer": (section(PREPROCESS, pack("f", 1) + bytes(8)), "too many"),
 }
 
@@ -508,7 +565,7 @@ def test_golden(tests, path):
     except SctError as error:
         tests.check(False, path.name, error)
         return
-    tests.check(container(split(data), *struct.unpack_from("<II", data, 28)) == data,
+    tests.check(container(split(data), *versions(data)) == data,
                 f"{path.name}: the layout is the only one")
     tests.all_rejected(f"{path.name}: each byte damaged",
                        ((at, flipped(data, at, 1 + at % 255)) for at in range(len(data))))
@@ -526,7 +583,7 @@ def test_resealed(tests, name, data):
         damaged = copy.deepcopy(sections)
         damaged[i][2] = flipped(damaged[i][2], at, numbers.randrange(1, 256))
         try:
-            read_sct.read(container(damaged, *struct.unpack_from("<II", data, 28)))
+            read_sct.read(container(damaged, *versions(data)))
         except SctError:
             pass
         except Exception as error:  # pylint: disable=broad-except

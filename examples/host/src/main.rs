@@ -5,8 +5,10 @@ use std::path::Path;
 use secateur_runtime::{ArenaBuf, Limits, ModelFile, Session};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let path = std::env::args().nth(1).ok_or("usage: secateur-example-host MODEL.sct")?;
-    let file = ModelFile::open(Path::new(&path))?;
+    let path = std::env::args()
+        .nth(1)
+        .ok_or("usage: secateur-example-host MODEL.sct")?;
+    let file = ModelFile::read(Path::new(&path))?;
     let model = file.model(&Limits::HOST)?;
     let mut arena = ArenaBuf::for_model(&model);
     let mut session = Session::new(&model, arena.as_mut())?;

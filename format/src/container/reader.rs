@@ -309,14 +309,10 @@ impl<'a> Model<'a> {
             }
         }
         if let Some(bytes) = self.sections.get(Section::Preprocess) {
-            let preprocess = PreprocessView::split(bytes).ok_or(fail(Section::Preprocess)(Problem::Length {
-                expected: 8,
-                found: bytes.len() as u64,
-            }))?;
-            let numbers = preprocess.mean().chain(preprocess.std()).chain([preprocess.scale]);
-            if numbers.into_iter().any(|x| !x.is_finite()) || preprocess.std().any(|s| s == 0.0) {
-                return Err(fail(Section::Preprocess)(Problem::NotFinite));
-            }
+            let [channels, ..] = self.shape(ValueId(0)).padded_dims();
+            PreprocessView::split(bytes)
+                .and_then(|preprocess| preprocess.check(channels))
+                .map_err(fail(Section::Preprocess))?;
         }
         Ok(())
     }
@@ -465,9 +461,9 @@ impl<'a> Model<'a> {
         .nth(id.0.into())
     }
 
-    /// How inputs are scaled and normalised; `None` where that was not recorded.
+    /// How graph input 0 is scaled and normalised; `None` where that was not recorded.
     pub fn preprocess(&self) -> Option<PreprocessView<'a>> {
-        PreprocessView::split(self.sections.get(Section::Preprocess)?)
+        PreprocessView::split(self.sections.get(Section::Preprocess)?).ok()
     }
 
     /// Key-value text about the file.
@@ -502,7 +498,7 @@ fn check_strings_end(rest: &[u8]) -> Result<(), Problem> {
     if rest.is_empty() { Ok(()) } else { Err(Problem::Utf8) }
 }
 
-/// `(x · scale − mean) / std`, per channel.
+/// How graph input 0 is prepared: `(x · scale − mean) / std`, per channel.
 #[derive(Clone, Copy, Debug)]
 pub struct PreprocessView<'a> {
     /// Factor applied first.
@@ -512,21 +508,46 @@ pub struct PreprocessView<'a> {
 }
 
 impl<'a> PreprocessView<'a> {
-    fn split(bytes: &'a [u8]) -> Option<Self> {
+    fn split(bytes: &'a [u8]) -> Result<Self, Problem> {
+        let found = bytes.len() as u64;
         let mut fields = Fields::new(bytes);
-        let scale = fields.f32()?;
-        let [means, stds] = fields.array(Fields::u16)?;
-        let mean = fields.take(4 * usize::from(means))?;
-        let std = fields.take(4 * usize::from(stds))?;
-        fields.rest().is_empty().then_some(Self { scale, mean, std })
+        let (Some(scale), Some([means, stds])) = (fields.f32(), fields.array(Fields::u16)) else {
+            return Err(Problem::Truncated { needed: 8, found });
+        };
+        let (mean, std) = (fields.take(4 * usize::from(means)), fields.take(4 * usize::from(stds)));
+        match (mean, std, fields.rest()) {
+            (Some(mean), Some(std), []) => Ok(Self { scale, mean, std }),
+            _ => Err(Problem::Length {
+                expected: 8 + 4 * (u64::from(means) + u64::from(stds)),
+                found,
+            }),
+        }
     }
 
-    /// Subtracted per channel: none, one for all channels, or one each.
+    /// Checks the numbers, and that there are none, one, or one per channel.
+    fn check(&self, channels: u32) -> Result<(), Problem> {
+        for list in [self.mean, self.std] {
+            let found = (list.len() / 4) as u32;
+            if found > 1 && found != channels {
+                return Err(Problem::Count {
+                    expected: channels,
+                    found,
+                });
+            }
+        }
+        let mut factors = self.std().chain([self.scale]);
+        if self.mean().any(|x| !x.is_finite()) || factors.any(|x| !x.is_finite() || x == 0.0) {
+            return Err(Problem::NotFinite);
+        }
+        Ok(())
+    }
+
+    /// Subtracted per channel: one for all channels, one each, or none (0).
     pub fn mean(&self) -> impl Iterator<Item = f32> + use<'a> {
         floats(self.mean)
     }
 
-    /// Divisor per channel: none, one for all channels, or one each.
+    /// Divisor per channel, never 0: one for all channels, one each, or none (1).
     pub fn std(&self) -> impl Iterator<Item = f32> + use<'a> {
         floats(self.std)
     }

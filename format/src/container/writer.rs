@@ -13,14 +13,15 @@ use crate::graph::{Graph, GraphError};
 use crate::op::{MAX_INPUTS, TensorId};
 use crate::plan::planner::{Plan, PlanOptions, plan};
 
-/// How inputs are scaled and normalised: `(x · scale − mean) / std` per channel.
+/// How graph input 0 is scaled and normalised: `(x · scale − mean) / std` per
+/// channel (its first dimension). All numbers are finite.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Preprocess {
-    /// Factor applied first.
+    /// Factor applied first; not zero.
     pub scale: f32,
-    /// None, one for all channels, or one per channel.
+    /// One for all channels, one per channel, or none (0).
     pub mean: Vec<f32>,
-    /// None, one for all channels, or one per channel; not zero.
+    /// One for all channels, one per channel, or none (1); not zero.
     pub std: Vec<f32>,
 }
 
@@ -29,7 +30,7 @@ pub struct Preprocess {
 pub struct Extras {
     /// Leave out names, preprocessing and info.
     pub strip: bool,
-    /// How inputs are prepared.
+    /// How graph input 0 is prepared.
     pub preprocess: Option<Preprocess>,
     /// Key-value text.
     pub info: Vec<(String, String)>,
@@ -52,7 +53,8 @@ pub enum WriteError {
     Tensors,
     /// A name or info text is longer than 65535 bytes.
     Text,
-    /// A preprocessing number is not finite, a divisor is zero, or there are too many.
+    /// A preprocessing number is not finite, scale or a std is zero, or a list
+    /// has neither none, one, nor one number per channel of graph input 0.
     Preprocess,
 }
 
@@ -72,7 +74,10 @@ impl fmt::Display for WriteError {
             ),
             Self::Tensors => f.write_str("the packed constants are not those of the graph, or a bias is not dense f32"),
             Self::Text => f.write_str("a name or info text is longer than 65535 bytes"),
-            Self::Preprocess => f.write_str("preprocessing numbers must be finite, and std not zero"),
+            Self::Preprocess => f.write_str(
+                "preprocessing numbers must be finite, scale and std not zero, and each list has one number, \
+                 one per channel of the first input, or none",
+            ),
         }
     }
 }
@@ -141,7 +146,7 @@ impl Layout {
                 .try_for_each(|name| push_text(&mut names, name))?;
             sections.push((Section::Names, names));
             if let Some(preprocess) = &extras.preprocess {
-                sections.push((Section::Preprocess, preprocess_section(preprocess)?));
+                sections.push((Section::Preprocess, preprocess_section(preprocess, &shapes)?));
             }
             if !extras.info.is_empty() {
                 let mut info = Vec::new();
@@ -321,11 +326,14 @@ fn push_text(out: &mut Vec<u8>, text: &str) -> Result<(), WriteError> {
     Ok(())
 }
 
-fn preprocess_section(preprocess: &Preprocess) -> Result<Vec<u8>, WriteError> {
+fn preprocess_section(preprocess: &Preprocess, shapes: &[crate::Shape]) -> Result<Vec<u8>, WriteError> {
     let Preprocess { scale, mean, std } = preprocess;
-    let finite = scale.is_finite() && mean.iter().chain(std).all(|x| x.is_finite());
+    let channels = shapes.first().map_or(1, |shape| shape.padded_dims()[0] as usize);
+    let fits = |list: &[f32]| list.len() <= 1 || list.len() == channels;
+    let factor = |x: &f32| x.is_finite() && *x != 0.0;
+    let usable = factor(scale) && std.iter().all(factor) && mean.iter().all(|x| x.is_finite());
     let count = |list: &[f32]| u16::try_from(list.len()).map_err(|_| WriteError::Preprocess);
-    if !finite || std.contains(&0.0) {
+    if !usable || !fits(mean) || !fits(std) {
         return Err(WriteError::Preprocess);
     }
     let mut out = Vec::from(scale.to_le_bytes());

@@ -98,7 +98,7 @@ pub enum Matrix<'a> {
 /// Visits the rows of a matrix in order. Rows are consumed through
 /// [`RowSink::row`], because the iterator type differs per encoding.
 pub trait RowSink {
-    /// Called once per row with the row's stored `(column, value)` pairs,
+    /// Called once per row with the row's describe `(column, value)` pairs,
     /// columns strictly ascending. For `i8`, values are not yet scaled.
     fn row(&mut self, row: usize, entries: impl Iterator<Item = (usize, f32)> + Clone);
 }
@@ -264,7 +264,7 @@ impl<'a> Matrix<'a> {
 #[cfg(feature = "alloc")]
 mod pack;
 #[cfg(feature = "alloc")]
-pub use pack::{PackError, Packed, Quantized, decode, pack, stored};
+pub use pack::{PackError, Packed, Quantized, decode, describe, pack};
 
 impl core::fmt::Display for Encoding {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {

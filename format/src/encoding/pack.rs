@@ -185,7 +185,7 @@ fn blocks_of(q: &Quantized, block_row: u32, r: u8, c: u8) -> impl Iterator<Item 
 ///
 /// # Errors
 /// [`PackError::Encoding`] if the encoding's parameters do not fit the matrix.
-pub fn stored(q: &Quantized, encoding: Encoding) -> Result<MatrixDesc, PackError> {
+pub fn describe(q: &Quantized, encoding: Encoding) -> Result<MatrixDesc, PackError> {
     let all = u64::from(q.rows) * u64::from(q.cols);
     let stored = match encoding {
         Encoding::Dense => all,
@@ -221,12 +221,12 @@ struct Parts {
     tail: Vec<u8>,
 }
 
-/// Packs the matrix. The size is that of [`stored`], whether or not dense would be smaller.
+/// Packs the matrix. The size is that of [`describe`], whether or not dense would be smaller.
 ///
 /// # Errors
 /// [`PackError::Encoding`] or [`PackError::Group`].
 pub fn pack(q: &Quantized, encoding: Encoding) -> Result<Packed, PackError> {
-    let desc = stored(q, encoding)?;
+    let desc = describe(q, encoding)?;
     let mut parts = Parts::default();
     match encoding {
         Encoding::Dense => q.rounded.iter().for_each(|&w| q.push_value(&mut parts.values, w)),

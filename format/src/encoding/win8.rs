@@ -25,7 +25,7 @@ pub(super) fn windows(cols: u32) -> usize {
     cols.div_ceil(WINDOW) as usize
 }
 
-/// The entries of one row: `(column, index into the row's entries)`.
+/// The columns of one row's entries.
 #[derive(Clone)]
 pub(super) struct RowColumns<'a> {
     counts: &'a [u16],

@@ -10,7 +10,10 @@ use crate::samples::Sample;
 /// The sections of a file.
 #[derive(Clone)]
 pub(crate) struct Parts {
+    pub(crate) minor: u16,
     pub(crate) features: u32,
+    /// Features that a reader may ignore.
+    pub(crate) optional: u32,
     /// Kind, flags, content.
     pub(crate) sections: Vec<(u32, u32, Vec<u8>)>,
 }
@@ -29,7 +32,9 @@ impl Parts {
             )
         };
         Self {
+            minor: (field(8) >> 16) as u16,
             features: field(28),
+            optional: field(32),
             sections: (0..field(24) as usize).map(section).collect(),
         }
     }
@@ -55,10 +60,12 @@ impl Parts {
         bytes.resize(bytes.len().next_multiple_of(SECTION_ALIGN) + SECTION_ALIGN, 0);
         let len = bytes.len() as u64;
         put(&mut bytes, 8, 1u16.to_le_bytes());
+        put(&mut bytes, 10, self.minor.to_le_bytes());
         put(&mut bytes, 12, (HEADER_LEN as u32).to_le_bytes());
         put(&mut bytes, 16, len.to_le_bytes());
         put(&mut bytes, 24, (self.sections.len() as u32).to_le_bytes());
         put(&mut bytes, 28, self.features.to_le_bytes());
+        put(&mut bytes, 32, self.optional.to_le_bytes());
         fix_crcs(&mut bytes);
         File::new(&bytes)
     }

@@ -1,6 +1,6 @@
 //! What is written is what is read.
 
-use secateur_format::container::writer::{Layout, WriteError};
+use secateur_format::container::writer::{Layout, Preprocess, WriteError};
 use secateur_format::container::{HEADER_LEN, SECTION_ALIGN};
 use secateur_format::encoding::{Encoding, ValueType, decode, pack};
 use secateur_format::{Limits, Model, Op, TensorId, ValueId, arena_bytes};
@@ -116,10 +116,7 @@ fn sections_are_aligned_and_a_tail_follows() {
 
 #[test]
 fn stripping_removes_text_only() {
-    let whole = samples::operators();
-    let mut bare = whole.clone();
-    bare.extras.strip = true;
-    let (whole, bare) = (whole.file(), bare.file());
+    let (whole, bare) = (samples::operators().file(), samples::stripped().file());
     assert_eq!(u32_at(whole.bytes(), 24), Some(7));
     assert_eq!(u32_at(bare.bytes(), 24), Some(4));
     for index in 0..4 {
@@ -157,15 +154,40 @@ fn the_writer_refuses_what_the_reader_would() {
     bad.extras.info.push(("k".into(), "v".repeat(70_000)));
     assert_eq!(layout(&bad), Some(WriteError::Text));
 
-    let mut bad = sample.clone();
-    bad.extras.preprocess = Some(secateur_format::container::writer::Preprocess {
-        scale: 1.0,
-        mean: vec![],
-        std: vec![0.0],
-    });
-    assert_eq!(layout(&bad), Some(WriteError::Preprocess));
-
     let mut packed = sample.packed();
     packed[0] = pack(&sample.quantized()[0], Encoding::Bitmask).unwrap();
     assert_eq!(sample.layout().write(&packed), Err(WriteError::Tensors));
+}
+
+#[test]
+fn the_writer_refuses_preprocessing_that_the_reader_would() {
+    // Graph input 0 has four channels, input 1 has three.
+    let sample = samples::operators();
+    let layout = |scale, mean: &[f32], std: &[f32]| {
+        let mut sample = sample.clone();
+        let (mean, std) = (mean.to_vec(), std.to_vec());
+        sample.extras.preprocess = Some(Preprocess { scale, mean, std });
+        Layout::new(&sample.graph, &sample.descs(), &sample.options, &sample.extras).err()
+    };
+    for (scale, mean, std) in [
+        (1.0, &[][..], &[][..]),
+        (-1.0, &[0.0], &[-1.0; 4]),
+        (f32::MIN_POSITIVE, &[-3.0; 4], &[1e-40]),
+    ] {
+        assert_eq!(layout(scale, mean, std), None, "{scale} {mean:?} {std:?}");
+    }
+    for (scale, mean, std) in [
+        (0.0, &[][..], &[][..]),
+        (-0.0, &[], &[]),
+        (f32::NAN, &[], &[]),
+        (1.0, &[f32::INFINITY], &[]),
+        (1.0, &[], &[0.0]),
+        (1.0, &[], &[1.0, 1.0, -0.0, 1.0]),
+        (1.0, &[], &[f32::NEG_INFINITY]),
+        (1.0, &[0.0; 3], &[]),
+        (1.0, &[], &[1.0; 5]),
+    ] {
+        let refused = layout(scale, mean, std);
+        assert_eq!(refused, Some(WriteError::Preprocess), "{scale} {mean:?} {std:?}");
+    }
 }

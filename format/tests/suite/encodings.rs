@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use secateur_format::encoding::{
-    BlockIndex, Encoding, Matrix, MatrixDesc, PackError, Quantized, ValueType, decode, pack, stored,
+    BlockIndex, Encoding, Matrix, MatrixDesc, PackError, Quantized, ValueType, decode, describe, pack,
 };
 use secateur_format::{FormatError, Place, Problem};
 
@@ -88,7 +88,7 @@ fn quantize(weights: &Weights, values: ValueType) -> Quantized {
 
 fn check(q: &Quantized, encoding: Encoding) {
     let packed = pack(q, encoding).unwrap_or_else(|e| panic!("{encoding}: {e}"));
-    assert_eq!(stored(q, encoding), Ok(packed.desc), "{encoding}");
+    assert_eq!(describe(q, encoding), Ok(packed.desc), "{encoding}");
     assert_eq!(
         packed.desc.payload_len(),
         Some(packed.payload.len() as u64),

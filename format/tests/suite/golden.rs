@@ -6,10 +6,13 @@
 use std::fs;
 use std::path::PathBuf;
 
-use secateur_format::op::{Conv2d, Linear, Pool};
-use secateur_format::{Activation, Op, ValueId};
+use secateur_format::op::{Conv2d, Linear, Pool, PoolKind};
+use secateur_format::plan::planner::PlanOptions;
+use secateur_format::{Activation, Limits, Model, Op, ValueId};
 use serde_json::{Value, json};
 
+use crate::change::Parts;
+use crate::forge::{File, walk};
 use crate::samples::{self, Sample};
 
 /// Small enough to be read in a hex editor.
@@ -56,7 +59,12 @@ fn attributes(op: &Op) -> Value {
             stride,
             pads,
         }) => {
-            json!({ "pool": format!("{kind:?}"), "kernel": kernel, "stride": stride, "pads": pads })
+            let kind = match kind {
+                PoolKind::Max => "max",
+                PoolKind::Average => "average",
+                PoolKind::AverageWithPadding => "average_with_padding",
+            };
+            json!({ "pool": kind, "kernel": kernel, "stride": stride, "pads": pads })
         }
         Op::Reshape(shape) => json!({ "shape": shape.dims() }),
         Op::Pad { before, after, value } => json!({ "before": before, "after": after, "value": value }),
@@ -132,14 +140,30 @@ fn to_text(content: &Value) -> String {
     format!("{{\n{}\n}}\n", fields.collect::<Vec<_>>().join(",\n"))
 }
 
+/// A file as a later minor version may write it, and what this version finds in it.
+fn later() -> (File, Value) {
+    let mut sample = samples::corners();
+    sample.options = PlanOptions {
+        align: 16,
+        ..PlanOptions::default()
+    };
+    let mut parts = Parts::of(&sample);
+    (parts.minor, parts.optional) = (7, 0x8000_0001);
+    parts.sections.push((200, 1, b"later".to_vec()));
+    parts.sections.push((u32::MAX, 1, Vec::new()));
+    (parts.file(), content(&sample))
+}
+
 #[test]
 fn golden_files() {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     let bless = std::env::var_os("SECATEUR_BLESS").is_some();
-    for (name, sample) in samples::all() {
-        let file = sample.file();
+    let samples = samples::all().into_iter();
+    let written = samples.map(|(name, sample)| (name, (sample.file(), content(&sample))));
+    for (name, (file, content)) in written.chain([("later".into(), later())]) {
         assert!(file.bytes().len() <= MOST_BYTES, "{name}: {} bytes", file.bytes().len());
-        for (extension, bytes) in [("sct", file.bytes()), ("json", to_text(&content(&sample)).as_bytes())] {
+        walk(&Model::read(file.bytes(), &Limits::HOST).unwrap());
+        for (extension, bytes) in [("sct", file.bytes()), ("json", to_text(&content).as_bytes())] {
             let path = folder.join(&name).with_extension(extension);
             if bless {
                 fs::write(&path, bytes).unwrap();

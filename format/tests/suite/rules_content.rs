@@ -313,6 +313,9 @@ fn inputs_live_together() {
     sample.graph.outputs = vec![y];
     let shared = Parts::of(&sample).changed(PLAN, |b| b.copy_within(8..12, 16));
     assert_eq!(shared, error(Place::PlanValue(1), Problem::Overlap { with: 0 }));
+    // No node reads b: it may live longer all the same.
+    let longer = Parts::of(&sample).changed(PLAN, |b| put(b, 8 + 12, [1]));
+    assert_eq!(longer, None);
 }
 
 #[test]
@@ -343,30 +346,45 @@ fn text() {
 
 #[test]
 fn preprocess() {
+    // One mean and one std for an input of one channel.
     let len = parts().section(PREPROCESS).len() as u64;
+    assert_eq!(len, 16);
     let change = |change: fn(&mut Vec<u8>)| parts().changed(PREPROCESS, change);
     let not_finite = section(PREPROCESS, Problem::NotFinite);
     assert_eq!(change(|b| put(b, 0, f32::NAN.to_le_bytes())), not_finite);
+    assert_eq!(change(|b| put(b, 0, (-0.0f32).to_le_bytes())), not_finite, "scale 0");
     assert_eq!(change(|b| put(b, 8, f32::INFINITY.to_le_bytes())), not_finite, "mean");
-    assert_eq!(change(|b| b[24..].fill(0)), not_finite, "std");
+    assert_eq!(change(|b| b[12..].fill(0)), not_finite, "std 0");
+    assert_eq!(change(|b| put(b, 12, (-1.0f32).to_le_bytes())), None, "std -1");
+    assert_eq!(change(|b| b[8..12].fill(0)), None, "mean 0");
+    let wrong = |expected, found| section(PREPROCESS, Problem::Length { expected, found });
+    assert_eq!(change(|b| b.push(0)), wrong(len, len + 1));
+    assert_eq!(change(|b| put(b, 4, [2])), wrong(len + 4, len));
+    assert_eq!(change(|b| put(b, 4, [0xFF; 4])), wrong(8 + 8 * 65535, len));
     assert_eq!(
-        change(|b| b.push(0)),
-        section(
-            PREPROCESS,
-            Problem::Length {
-                expected: 8,
-                found: len + 1
-            }
-        )
+        change(|b| b.truncate(7)),
+        section(PREPROCESS, Problem::Truncated { needed: 8, found: 7 })
     );
-    assert_eq!(
-        change(|b| put(b, 4, [0xFF; 4])),
-        section(
-            PREPROCESS,
-            Problem::Length {
-                expected: 8,
-                found: len
-            }
-        )
-    );
+}
+
+#[test]
+fn preprocess_counts_are_those_of_the_first_input() {
+    // Four channels; the other input has three.
+    let operators = Parts::of(&crate::samples::operators());
+    for at in [4, 6] {
+        for found in 0..7u8 {
+            let refusal = operators.changed(PREPROCESS, |b| {
+                b[4..8].fill(0);
+                b[at] = found;
+                b.resize(8, 0);
+                b.extend([0, 0, 0x80, 0x3F].repeat(found.into()));
+            });
+            let count = Problem::Count {
+                expected: 4,
+                found: found.into(),
+            };
+            let fits = [0, 1, 4].contains(&found);
+            assert_eq!(refusal, section(PREPROCESS, count).filter(|_| !fits), "{found}");
+        }
+    }
 }

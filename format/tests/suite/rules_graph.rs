@@ -235,6 +235,16 @@ fn attributes() {
         "slice step"
     );
     assert_eq!(
+        problem(11, 8 + 32 + 4, 2),
+        Some(ShapeError::Mismatch.into()),
+        "another step"
+    );
+    assert_eq!(
+        problem(11, 8 + 32 + 12, 2),
+        Some(ShapeError::OutOfRange.into()),
+        "slice step past the rank"
+    );
+    assert_eq!(
         problem(11, 8 + 16, 2),
         Some(ShapeError::OutOfRange.into()),
         "empty slice"

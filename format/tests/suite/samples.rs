@@ -1,7 +1,7 @@
 //! Small models for the tests, made the same way on every machine.
 
 use secateur_format::container::writer::{Extras, Layout, Preprocess};
-use secateur_format::encoding::{BlockIndex, Encoding, MatrixDesc, Packed, Quantized, ValueType, pack, stored};
+use secateur_format::encoding::{BlockIndex, Encoding, MatrixDesc, Packed, Quantized, ValueType, describe, pack};
 use secateur_format::graph::{Graph, Input, NodeDef, Tensor};
 use secateur_format::op::{Conv2d, Linear, Pool, PoolKind};
 use secateur_format::plan::planner::{PlanOptions, Scratch};
@@ -33,7 +33,7 @@ impl Sample {
         self.quantized()
             .iter()
             .zip(&self.stored_as)
-            .map(|(q, (e, _))| stored(q, *e).unwrap())
+            .map(|(q, (e, _))| describe(q, *e).unwrap())
             .collect()
     }
 
@@ -298,15 +298,70 @@ pub(crate) fn operators() -> Sample {
     s
 }
 
-/// [`operators`] for a microcontroller: no text, no scratch.
+/// [`operators`] without text.
 pub(crate) fn stripped() -> Sample {
     let mut sample = operators();
     sample.extras.strip = true;
-    sample.options = PlanOptions {
+    sample
+}
+
+/// What is rare, planned for a microcontroller: values of rank 4 and inner
+/// axes, positions of 3 bits, masks and groups of odd width, a tensor that two
+/// nodes share and one that none uses and that has empty rows, names and keys
+/// that repeat.
+pub(crate) fn corners() -> Sample {
+    let mut s = Sample::default();
+    let heads = s.input("heads", &[2, 3, 2, 4]);
+    let vector = s.input("", &[15]);
+    s.options = PlanOptions {
         scratch: Scratch::None,
         align: 4,
     };
-    sample
+
+    let softmax = s.node("inner", Op::Softmax { axis: 2 }, &[heads]);
+    let joined = s.node("inner", Op::Concat { axis: 2 }, &[softmax, heads]);
+    let image = s.node("image", Op::Reshape(Shape::new(&[12, 2, 4]).unwrap()), &[joined]);
+    let pointwise = Conv2d {
+        kernel: [1, 1],
+        stride: [1, 2],
+        pads: [0; 4],
+        activation: Activation::LeakyRelu(0.0625),
+        ..conv(s.weight(5, 12, Encoding::Nm { n: 2, m: 3 }, ValueType::F16), None, 5)
+    };
+    let pointwise = s.node("pointwise", Op::Conv2d(pointwise), &[image]);
+    let leaky = s.node("leaky", Op::Activation(Activation::LeakyRelu(-0.5)), &[pointwise]);
+    let fives = s.node("fives", Op::Reshape(Shape::new(&[20]).unwrap()), &[leaky]);
+    let eights = s.node("eights", Op::Reshape(Shape::new(&[96]).unwrap()), &[joined]);
+
+    let linear = |weight, bias| {
+        Op::Linear(Linear {
+            weight,
+            bias,
+            out_features: 3,
+            activation: Activation::Identity,
+        })
+    };
+    let weight = s.weight(3, 20, Encoding::Nm { n: 2, m: 5 }, ValueType::Bf16);
+    let fives = s.node("linear", linear(weight, None), &[fives]);
+    let weight = s.weight(3, 96, Encoding::Nm { n: 3, m: 8 }, ValueType::I8);
+    let eights = s.node("linear", linear(weight, None), &[eights]);
+    let shared = s.weight(3, 15, Encoding::Bitmask, ValueType::F32);
+    s.weight(3, 6, Encoding::Csr16, ValueType::F16);
+    let bias = s.bias(3);
+    let once = s.node("linear", linear(shared, bias), &[vector]);
+    let tanh = s.node("tanh", Op::Activation(Activation::Tanh), &[vector]);
+    let twice = s.node("linear", linear(shared, bias), &[tanh]);
+    s.graph.outputs = vec![fives, eights, once, twice, once];
+    s.extras = Extras {
+        strip: false,
+        preprocess: Some(Preprocess {
+            scale: -2.0,
+            mean: vec![0.5],
+            std: vec![4.0, -0.25],
+        }),
+        info: vec![("key".into(), "a\0b".into()), ("key".into(), "→".into())],
+    };
+    s
 }
 
 /// x → conv → mul with x → leaky relu → reshape → linear.
@@ -338,14 +393,21 @@ pub(crate) fn small() -> Sample {
     let y = s.node("y", Op::Linear(linear), &[flat]);
     s.graph.outputs = vec![y];
     s.extras = operators().extras;
+    if let Some(preprocess) = &mut s.extras.preprocess {
+        preprocess.mean.truncate(1);
+    }
     s
 }
 
-/// The samples that are golden files, with their names.
+/// The samples that are golden files, with their names; golden.rs adds one.
 pub(crate) fn all() -> Vec<(String, Sample)> {
     let by_type = VALUE_TYPES.map(|values| (values.to_string(), encodings(values)));
     by_type
         .into_iter()
-        .chain([("operators".into(), operators()), ("stripped".into(), stripped())])
+        .chain([
+            ("operators".into(), operators()),
+            ("stripped".into(), stripped()),
+            ("corners".into(), corners()),
+        ])
         .collect()
 }

@@ -67,13 +67,13 @@ pub(super) struct ModelArg {
 #[derive(Debug, Default, Args)]
 pub(super) struct PreprocessArgs {
     /// Factor of every stored value: (x * scale - mean) / std
-    #[arg(long, value_name = "S", allow_negative_numbers = true)]
+    #[arg(long, value_name = "S", allow_negative_numbers = true, value_parser = parse_factor)]
     scale: Option<f32>,
     /// Means after scaling: one, or one per channel
-    #[arg(long, value_delimiter = ',', value_name = "M,…", allow_negative_numbers = true)]
+    #[arg(long, value_delimiter = ',', value_name = "M,…", allow_negative_numbers = true, value_parser = parse_finite)]
     mean: Vec<f32>,
     /// Standard deviations after scaling: one, or one per channel
-    #[arg(long, value_delimiter = ',', value_name = "D,…")]
+    #[arg(long, value_delimiter = ',', value_name = "D,…", allow_negative_numbers = true, value_parser = parse_factor)]
     std: Vec<f32>,
 }
 
@@ -89,6 +89,22 @@ impl PreprocessArgs {
             std: self.std.clone(),
         })
     }
+}
+
+fn parse_finite(text: &str) -> Result<f32, String> {
+    let number: f32 = text.parse().map_err(|_| format!("`{text}` is not a number"))?;
+    if number.is_finite() {
+        return Ok(number);
+    }
+    Err("must be finite".to_owned())
+}
+
+fn parse_factor(text: &str) -> Result<f32, String> {
+    let number = parse_finite(text)?;
+    if number != 0.0 {
+        return Ok(number);
+    }
+    Err("must not be zero".to_owned())
 }
 
 /// How the file is written.
@@ -169,8 +185,8 @@ pub(super) struct PruneArgs {
     pub(super) model: ModelArg,
     #[command(flatten)]
     pub(super) write: WriteArgs,
-    /// Fraction of the weights to remove, 0 to 1; N:M patterns fix it themselves
-    #[arg(long, value_name = "S")]
+    /// Fraction of the weights to remove, from 0 to below 1; N:M patterns fix it themselves
+    #[arg(long, value_name = "S", allow_negative_numbers = true)]
     pub(super) sparsity: Option<f64>,
     /// What is pruned together: unstructured, N:M (2:4), or RxC blocks (4x1)
     #[arg(long, default_value = "unstructured", value_parser = Pattern::from_str)]
@@ -184,14 +200,14 @@ pub(super) struct PruneArgs {
     /// What to do with layers that the pattern does not divide
     #[arg(long, default_value = "dense", value_enum)]
     pub(super) fallback: Fallback,
-    /// Leave layers dense whose name matches (repeatable)
+    /// Leave layers dense whose name matches (repeatable); wins over --layer
     #[arg(long, value_name = "REGEX")]
     skip: Vec<Regex>,
-    /// Another sparsity for layers whose name matches (repeatable, the last match counts)
+    /// Another sparsity for layers whose name matches (repeatable, the last that matches counts)
     #[arg(long, value_name = "REGEX=S", value_parser = parse_rule)]
     layer: Vec<Rule>,
     /// Seed of the random criterion
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
     pub(super) seed: u64,
     /// A data set: accuracy before and after is reported
     #[arg(long, value_name = "D")]
@@ -237,6 +253,9 @@ pub(super) struct RunArgs {
     /// Where the outputs go
     #[arg(long, short, value_name = "Y.npy")]
     pub(super) output: PathBuf,
+    /// Replace the file if it exists
+    #[arg(long)]
+    pub(super) force: bool,
     /// Apply the preprocessing that is stored with the model
     #[arg(long)]
     pub(super) preprocess: bool,
@@ -302,10 +321,10 @@ pub(super) struct BenchArgs {
     #[command(flatten)]
     pub(super) model: ModelArg,
     /// Least number of runs
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, allow_negative_numbers = true)]
     pub(super) runs: usize,
     /// Least time, in seconds
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 1.0, allow_negative_numbers = true)]
     pub(super) seconds: f64,
     #[command(flatten)]
     pub(super) kernels: KernelArg,
@@ -313,7 +332,7 @@ pub(super) struct BenchArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct DemoArgs {
-    /// Where the .sct file goes; a temporary folder by default
+    /// Keep the .sct file; without this it is written to a temporary folder and removed
     #[arg(long, short, value_name = "OUT.sct")]
     pub(super) output: Option<PathBuf>,
 }

@@ -2,90 +2,130 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use secateur_format::encoding::MatrixDesc;
+use serde_json::{Value, json};
 
 use super::args::BenchArgs;
 use super::error::CliError;
-use super::model::{Opened, read};
+use super::model::{Opened, dense_options, read};
 use super::output::{Output, table};
-use crate::bench::{BenchOptions, measure};
+use crate::bench::{BenchOptions, Timing, measure};
 
 pub(super) fn run(args: &BenchArgs, out: &Output) -> Result<(), CliError> {
     if !(0.0..=3600.0).contains(&args.seconds) {
         return Err(CliError::usage("--seconds must be between 0 and 3600"));
     }
-    let opened = Opened::new(&args.model.model, out)?;
-    let runnable = opened.runnable()?;
-    let model = runnable.model()?;
-    let dense_bytes = opened.dense()?;
-    let dense = read(&dense_bytes)?;
+    let path = &args.model.model;
+    let opened = Opened::new(path, out)?;
+    let runnable = opened.runnable(&dense_options())?;
+    let model = runnable.model(path)?;
+    let (dense_bytes, values) = opened.dense()?;
+    let dense = read(dense_bytes.as_ref(), path)?;
     let options = BenchOptions {
         runs: args.runs,
         time: Duration::from_secs_f64(args.seconds),
     };
-    let kernels = args.kernels.get();
-    let unsupported = |e| CliError::unreadable(&args.model.model, e);
-    let measured = measure(&[&model, &dense], kernels, &options).map_err(unsupported)?;
-    let [sparse, dense_times] = measured.as_slice() else {
+    let measured = measure(&[&model, &dense], args.kernels.get(), &options);
+    let measured = measured.map_err(|e| CliError::unreadable(path, e))?;
+    let [this, twin] = measured.as_slice() else {
         return Ok(());
     };
 
-    let ratio = |a: f64, b: f64| if b > 0.0 { a / b } else { 0.0 };
-    let speedup = ratio(dense_times.total.median_us, sparse.total.median_us);
     let name = |id| model.name(id).map_or_else(|| format!("value{}", id.0), str::to_owned);
-    let nodes: Vec<_> = model
+    let nodes: Vec<Node<'_>> = model
         .nodes()
-        .zip(sparse.nodes.iter().zip(&dense_times.nodes))
-        .map(|(node, (sparse, dense))| {
-            let desc = node.op.weight().and_then(|id| Some(model.tensor(id)?.0));
-            let encoding = desc.map_or(String::new(), |desc| format!("{} {}", desc.encoding, desc.values));
-            (name(node.output), node.op.name(), encoding, sparse, dense)
+        .zip(this.nodes.iter().zip(&twin.nodes))
+        .map(|(node, (this, dense))| Node {
+            name: name(node.output),
+            op: node.op.name(),
+            weights: node.op.weight().and_then(|id| Some(model.tensor(id)?.0)),
+            this,
+            dense,
         })
         .collect();
+    let speedup = ratio(&twin.total, &this.total);
     let json = json!({
-        "median_us": sparse.total.median_us,
-        "p10_us": sparse.total.p10_us,
-        "p90_us": sparse.total.p90_us,
-        "dense_median_us": dense_times.total.median_us,
-        "dense_p10_us": dense_times.total.p10_us,
-        "dense_p90_us": dense_times.total.p90_us,
+        "median_us": this.total.median_us,
+        "p10_us": this.total.p10_us,
+        "p90_us": this.total.p90_us,
+        "dense_median_us": twin.total.median_us,
+        "dense_p10_us": twin.total.p10_us,
+        "dense_p90_us": twin.total.p90_us,
+        "dense_values": values.name(),
         "speedup": speedup,
-        "runs": sparse.runs,
-        "layers": nodes.iter().map(|(name, op, encoding, sparse, dense)| json!({
-            "node": name, "op": op, "encoding": encoding,
-            "median_us": sparse.median_us, "dense_median_us": dense.median_us,
-            "speedup": ratio(dense.median_us, sparse.median_us),
-        })).collect::<Vec<_>>(),
+        "runs": this.runs,
+        "layers": nodes.iter().map(Node::json).collect::<Vec<_>>(),
     });
     out.result(&json, || {
-        let us = |t: f64| format!("{t:.1}");
-        let rows = nodes.iter().map(|(name, op, encoding, sparse, dense)| {
-            let speedup = format!("{:.2}", ratio(dense.median_us, sparse.median_us));
-            vec![
-                name.clone(),
-                (*op).into(),
-                encoding.clone(),
-                us(sparse.median_us),
-                us(dense.median_us),
-                speedup,
-            ]
-        });
-        let header = ["node", "operator", "weights", "median us", "dense us", "speedup"];
-        let line = |what: &str, t: &crate::bench::Timing| {
-            format!(
-                "{what} median {:.1} us (a tenth below {:.1}, a tenth above {:.1})\n",
-                t.median_us, t.p10_us, t.p90_us
-            )
+        let header = [
+            "node",
+            "operator",
+            "weights",
+            "median us",
+            "spread",
+            "dense us",
+            "speedup",
+        ];
+        let layers = table(&header, 3, nodes.iter().map(Node::cells));
+        let line = |what: &str, t: &Timing| {
+            let Timing {
+                median_us,
+                p10_us,
+                p90_us,
+            } = t;
+            format!("{what} median {median_us:.1} us (a tenth below {p10_us:.1}, a tenth above {p90_us:.1})\n")
         };
-        let layers = table(&header, 3, rows);
-        let (this, dense) = (
-            line("this model:", &sparse.total),
-            line("dense:     ", &dense_times.total),
-        );
+        let lines = line("this model:", &this.total) + &line(&format!("dense {values}:"), &twin.total);
         format!(
-            "{layers}\n{this}{dense}speedup {speedup:.2} over {} runs, one thread, alternating\n",
-            sparse.runs
+            "{layers}\n{lines}speedup {speedup:.2} over {} runs, one thread, alternating\n",
+            this.runs
         )
     })?;
     Ok(())
+}
+
+fn ratio(a: &Timing, b: &Timing) -> f64 {
+    if b.median_us > 0.0 {
+        a.median_us / b.median_us
+    } else {
+        0.0
+    }
+}
+
+/// A node's times, beside those of its dense twin.
+struct Node<'t> {
+    name: String,
+    op: &'static str,
+    weights: Option<MatrixDesc>,
+    this: &'t Timing,
+    dense: &'t Timing,
+}
+
+impl Node<'_> {
+    fn json(&self) -> Value {
+        json!({
+            "node": self.name,
+            "op": self.op,
+            "encoding": self.weights.map(|desc| desc.encoding.to_string()),
+            "values": self.weights.map(|desc| desc.values.name()),
+            "median_us": self.this.median_us,
+            "p10_us": self.this.p10_us,
+            "p90_us": self.this.p90_us,
+            "dense_median_us": self.dense.median_us,
+            "speedup": ratio(self.dense, self.this),
+        })
+    }
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.name.clone(),
+            self.op.to_owned(),
+            self.weights
+                .map_or(String::new(), |desc| format!("{} {}", desc.encoding, desc.values)),
+            format!("{:.1}", self.this.median_us),
+            format!("{:.1}-{:.1}", self.this.p10_us, self.this.p90_us),
+            format!("{:.1}", self.dense.median_us),
+            format!("{:.2}", ratio(self.dense, self.this)),
+        ]
+    }
 }

@@ -1,5 +1,6 @@
 //! `secateur convert`, and the writing that `prune` shares.
 
+use std::io;
 use std::path::Path;
 
 use secateur_format::container::writer::Preprocess;
@@ -11,35 +12,50 @@ use super::error::CliError;
 use super::model::Opened;
 use super::output::{Output, percent, table, thousands};
 use crate::data;
-use crate::emit::{Choice, EmitOptions, Emitted, Overwrite, TOLERANCE, emit, write_file};
+use crate::emit::{Choice, EmitOptions, Emitted, EncodingChoice, TOLERANCE, emit};
+use crate::save::{Overwrite, write_file};
 
 pub(super) fn run(args: &ConvertArgs, out: &Output) -> Result<(), CliError> {
-    check_output(&args.write)?;
+    check_output(&args.write.output, args.write.force)?;
     let opened = Opened::new(&args.model.model, out)?;
-    let preprocess = opened.preprocess(args.write.preprocess.get(), None);
-    let emitted = write(&opened.source.graph, &args.write, &preprocess, Vec::new())?;
+    let preprocess = opened.preprocess(args.write.preprocess.get(), None)?;
+    let emitted = make(&opened.source.graph, &args.write, &preprocess, Vec::new(), out)?;
+    save(&args.write.output, args.write.force, &emitted.bytes)?;
     let json = report_json(&args.write.output, &emitted);
     out.result(&json, || report_text(&args.write.output, &emitted))?;
     Ok(())
 }
 
 /// Refuses early what would fail after long work.
-pub(super) fn check_output(args: &WriteArgs) -> Result<(), CliError> {
-    if args.output.exists() && !args.force {
+pub(super) fn check_output(path: &Path, force: bool) -> Result<(), CliError> {
+    if path.is_dir() || path.to_string_lossy().ends_with(std::path::is_separator) {
         return Err(CliError::usage(format!(
-            "{} exists: give another name, or --force",
-            args.output.display()
+            "{} is a folder: name a file in it",
+            path.display()
         )));
     }
-    Ok(())
+    if path.is_file() && !force {
+        return Err(CliError::usage(format!(
+            "{} exists: give another name, or --force",
+            path.display()
+        )));
+    }
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => Err(CliError::io(
+            folder,
+            &io::Error::new(io::ErrorKind::NotFound, "no such folder: make it first"),
+        )),
+        _ => Ok(()),
+    }
 }
 
-/// Emits the graph and writes the file.
-pub(super) fn write(
+/// Emits the graph.
+pub(super) fn make(
     graph: &Graph,
     args: &WriteArgs,
     preprocess: &data::Preprocess,
     info: Vec<(String, String)>,
+    out: &Output,
 ) -> Result<Emitted, CliError> {
     let tool = (
         "generator".to_owned(),
@@ -59,13 +75,36 @@ pub(super) fn write(
         info: std::iter::once(tool).chain(info).collect(),
     };
     let emitted = emit(graph, &options)?;
-    let overwrite = if args.force {
-        Overwrite::Replace
-    } else {
-        Overwrite::Keep
-    };
-    write_file(&args.output, &emitted.bytes, overwrite).map_err(|e| CliError::io(&args.output, &e))?;
+    check_family(args.encoding, &emitted, out)?;
     Ok(emitted)
+}
+
+/// An encoding that was asked for and not used is no detail.
+fn check_family(asked: EncodingChoice, emitted: &Emitted, out: &Output) -> Result<(), CliError> {
+    let EncodingChoice::Only(family) = asked else {
+        return Ok(());
+    };
+    let others = || {
+        emitted
+            .choices
+            .iter()
+            .filter(|choice| !family.contains(choice.chosen.desc.encoding))
+    };
+    if !emitted.choices.is_empty() && others().count() == emitted.choices.len() {
+        let first = &emitted.choices[0];
+        let (node, reason) = (&first.node, &first.reason);
+        return Err(CliError::usage(format!(
+            "no layer can be stored as {family} (`{node}`: {reason}); see `explain --all`"
+        )));
+    }
+    others().for_each(|choice| out.warn(&format!("{}: {}", choice.node, choice.reason)));
+    Ok(())
+}
+
+/// Writes a checked file.
+pub(super) fn save(path: &Path, force: bool, bytes: &[u8]) -> Result<(), CliError> {
+    let overwrite = if force { Overwrite::Replace } else { Overwrite::Keep };
+    write_file(path, bytes, overwrite).map_err(|e| CliError::io(path, &e))
 }
 
 pub(super) fn layer_json(choice: &Choice) -> Value {
@@ -77,6 +116,7 @@ pub(super) fn layer_json(choice: &Choice) -> Value {
         "nonzeros": choice.nonzeros,
         "sparsity": choice.sparsity(),
         "encoding": choice.chosen.desc.encoding.to_string(),
+        "values": choice.chosen.desc.values.name(),
         "bytes": choice.chosen.bytes,
         "dense_bytes": choice.dense_bytes(),
         "reason": choice.reason,

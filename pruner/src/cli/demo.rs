@@ -9,6 +9,7 @@ use secateur_runtime::{ArenaBuf, Model};
 use serde_json::json;
 
 use super::args::DemoArgs;
+use super::convert::{check_output, save};
 use super::error::CliError;
 use super::eval::evaluate;
 use super::model::read;
@@ -16,7 +17,7 @@ use super::output::{Output, percent, table, thousands};
 use crate::bench::{BenchOptions, measure};
 use crate::criterion::Criterion;
 use crate::data::{self, Loaded};
-use crate::emit::{EmitOptions, Emitted, EncodingChoice, Family, Overwrite, emit, write_file};
+use crate::emit::{EmitOptions, Emitted, EncodingChoice, Family, emit};
 use crate::mask::{Pattern, Scope};
 use crate::prune::{Fallback, PruneOptions, prune};
 use crate::source::{self, Model as Source};
@@ -47,10 +48,13 @@ const VARIANTS: [(Pattern, f64, ValueType); 7] = [
 const WRITTEN: usize = 2;
 
 pub(super) fn run(args: &DemoArgs, out: &Output) -> Result<(), CliError> {
+    if let Some(path) = &args.output {
+        check_output(path, false)?;
+    }
     let folder = tempfile::tempdir().map_err(|e| CliError::io(&std::env::temp_dir(), &e))?;
     for (name, bytes) in ASSETS {
         let path = folder.path().join(name);
-        write_file(&path, bytes, Overwrite::Keep).map_err(|e| CliError::io(&path, &e))?;
+        save(&path, false, bytes)?;
     }
     let source = source::load(&folder.path().join("model.toml"))?;
     let data = data::load(&folder.path().join("data.toml"))?;
@@ -58,12 +62,9 @@ pub(super) fn run(args: &DemoArgs, out: &Output) -> Result<(), CliError> {
         .iter()
         .map(|&(pattern, sparsity, values)| make(&source, pattern, sparsity, values))
         .collect::<Result<_, _>>()?;
-    let path = match &args.output {
-        Some(path) => path.clone(),
-        None => std::env::temp_dir().join("secateur-demo.sct"),
-    };
-    write_file(&path, &emitted[WRITTEN].bytes, Overwrite::Replace).map_err(|e| CliError::io(&path, &e))?;
-    report(&source, &data, &emitted, &path, out)
+    let temporary = folder.path().join("digits.sct");
+    let path = args.output.as_deref().unwrap_or(&temporary);
+    report(&source, &data, &emitted, path, args.output.is_some(), out)
 }
 
 fn make(source: &Source, pattern: Pattern, sparsity: f64, values: ValueType) -> Result<Emitted, CliError> {
@@ -89,14 +90,24 @@ fn make(source: &Source, pattern: Pattern, sparsity: f64, values: ValueType) -> 
     Ok(emit(&graph, &options)?)
 }
 
-fn report(source: &Source, data: &Loaded, emitted: &[Emitted], path: &Path, out: &Output) -> Result<(), CliError> {
+fn report(
+    source: &Source,
+    data: &Loaded,
+    emitted: &[Emitted],
+    path: &Path,
+    kept: bool,
+    out: &Output,
+) -> Result<(), CliError> {
     let preprocess = data
         .preprocess
         .clone()
         .or_else(|| source.preprocess.clone())
         .unwrap_or_default();
     let bytes: Vec<ArenaBuf> = emitted.iter().map(|e| ArenaBuf::copy_of(&e.bytes)).collect();
-    let models = bytes.iter().map(read).collect::<Result<Vec<Model<'_>>, _>>()?;
+    let models = bytes
+        .iter()
+        .map(|bytes| read(bytes.as_ref(), path))
+        .collect::<Result<Vec<Model<'_>>, _>>()?;
     let accuracies = models
         .iter()
         .map(|model| evaluate(model, ALL, &data.dataset, &preprocess, "eval", out))
@@ -130,9 +141,11 @@ fn report(source: &Source, data: &Loaded, emitted: &[Emitted], path: &Path, out:
             )
         })
         .collect();
+    // Last, so that nothing is left behind by what fails before.
+    save(path, false, &emitted[WRITTEN].bytes)?;
     let (dense_bytes, dense_us) = (rows[0].2.bytes.len() as f64, rows[0].4);
     let json = json!({
-        "output": path,
+        "output": kept.then_some(path),
         "samples": data.dataset.len(),
         "variants": rows.iter().map(|(name, sparsity, emitted, accuracy, us)| json!({
             "name": name, "sparsity": sparsity, "accuracy": accuracy.fraction(),
@@ -164,16 +177,15 @@ fn report(source: &Source, data: &Loaded, emitted: &[Emitted], path: &Path, out:
             "median us",
             "speedup",
         ];
+        let file = match kept {
+            true => format!("`{}` at {} zeros is in {}", rows[WRITTEN].0, percent(rows[WRITTEN].1), path.display()),
+            false => "keep one of the files with -o FILE.sct".to_owned(),
+        };
+        let (name, samples, table) = (&source.name, data.dataset.len(), table(&header, 1, cells));
         format!(
-            "{}: handwritten digits, 8x8, {} test images that the network has not seen\n\
-             one-shot magnitude pruning without retraining: what is lost in accuracy is shown, not repaired\n\n{}\n\
-             every file was read back, run with every kernel and compared with the dense reference\n\
-             {} wrote {}\n",
-            source.name,
-            data.dataset.len(),
-            table(&header, 1, cells),
-            rows[WRITTEN].0,
-            path.display(),
+            "{name}: handwritten digits, 8x8, {samples} test images that the network has not seen\n\
+             one-shot magnitude pruning without retraining: what is lost in accuracy is shown, not repaired\n\n{table}\n\
+             every file was read back, run with every list of kernels and compared with the dense reference;\n{file}\n"
         )
     })?;
     Ok(())

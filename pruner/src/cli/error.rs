@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use crate::data::DataError;
-use crate::emit::EmitError;
+use crate::emit::{CheckError, EmitError};
 use crate::eval::EvalError;
 use crate::prune::PruneError;
 use crate::source::SourceError;
@@ -91,10 +91,9 @@ impl From<DataError> for CliError {
 
 impl From<PruneError> for CliError {
     fn from(error: PruneError) -> Self {
-        let code = if matches!(error, PruneError::Graph(_)) {
-            UNREADABLE
-        } else {
-            USAGE
+        let code = match error {
+            PruneError::Graph(_) | PruneError::NoLayers => UNREADABLE,
+            _ => USAGE,
         };
         Self::new(code, error)
     }
@@ -106,6 +105,17 @@ impl From<EmitError> for CliError {
             CHECK
         } else {
             UNREADABLE
+        };
+        Self::new(code, error)
+    }
+}
+
+impl From<CheckError> for CliError {
+    fn from(error: CheckError) -> Self {
+        let code = if matches!(error, CheckError::Unsupported(_)) {
+            UNREADABLE
+        } else {
+            CHECK
         };
         Self::new(code, error)
     }

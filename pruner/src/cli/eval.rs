@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::args::EvalArgs;
 use super::error::CliError;
-use super::model::Opened;
+use super::model::{Opened, dense_options};
 use super::output::{Output, percent, table};
 use crate::data::{self, Dataset, Preprocess};
 use crate::eval::{Accuracy, accuracy};
@@ -14,9 +14,9 @@ use crate::eval::{Accuracy, accuracy};
 pub(super) fn run(args: &EvalArgs, out: &Output) -> Result<(), CliError> {
     let opened = Opened::new(&args.model.model, out)?;
     let loaded = data::load(&args.data)?;
-    let preprocess = opened.preprocess(args.preprocess.get(), loaded.preprocess);
-    let runnable = opened.runnable()?;
-    let model = runnable.model()?;
+    let preprocess = opened.preprocess(args.preprocess.get(), loaded.preprocess)?;
+    let runnable = opened.runnable(&dense_options())?;
+    let model = runnable.model(&args.model.model)?;
     let accuracy = evaluate(&model, args.kernels.get(), &loaded.dataset, &preprocess, "eval", out)?;
 
     let names = loaded.dataset.class_names();

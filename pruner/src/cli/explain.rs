@@ -7,10 +7,10 @@ use serde_json::json;
 use super::args::ExplainArgs;
 use super::convert::layer_json;
 use super::error::CliError;
-use super::model::{Opened, Runnable};
+use super::model::Opened;
 use super::output::{Output, percent, table, thousands};
-use crate::emit::{Candidate, Choice, EmitOptions, EncodingChoice, choose, emit};
-use crate::lower::lower;
+use crate::emit::{Candidate, Choice, EmitOptions, EncodingChoice, choose};
+use crate::source::sct;
 
 /// Candidates shown per layer unless all are asked for.
 const SHOWN: usize = 5;
@@ -19,16 +19,11 @@ pub(super) fn run(args: &ExplainArgs, out: &Output) -> Result<(), CliError> {
     let opened = Opened::new(&args.model.model, out)?;
     let invalid = |error: &dyn std::fmt::Display| CliError::unreadable(&args.model.model, error);
     // Another form than .sct is explained as `convert` would store it.
-    let runnable = match opened.is_sct() {
-        true => opened.runnable()?,
-        false => Runnable::Made(ArenaBuf::copy_of(
-            &emit(&opened.source.graph, &EmitOptions::default())?.bytes,
-        )),
-    };
-    let model = runnable.model()?;
+    let runnable = opened.runnable(&EmitOptions::default())?;
+    let model = runnable.model(&args.model.model)?;
     let mut arena = ArenaBuf::for_model(&model);
     let session = Session::new(&model, arena.as_mut()).map_err(|e| invalid(&e))?;
-    let graph = lower(&opened.source.graph).map_err(|e| invalid(&e))?;
+    let graph = sct::graph(&model).map_err(|e| invalid(&e))?;
     let mut layers = Vec::new();
     for (node, def) in model.nodes().zip(&graph.nodes) {
         let Some((id, tensor)) = def.op.weight().and_then(|id| Some((id, graph.tensor(id)?))) else {

@@ -20,14 +20,14 @@ pub(super) fn run(out: &Output) -> Result<(), CliError> {
             )
         })
         .collect();
-    let json = json!(
-        kernels
+    let json = json!({
+        "kernels": kernels
             .iter()
             .map(|(name, problem, layout, values, isa)| {
                 json!({"name": name, "problem": problem, "encoding": layout, "values": values, "isa": isa})
             })
             .collect::<Vec<_>>()
-    );
+    });
     out.result(&json, || {
         let rows = kernels.iter().map(|(name, problem, layout, values, isa)| {
             [*name, problem, layout, values, isa].map(str::to_owned).to_vec()

@@ -1,14 +1,17 @@
 //! Opening a model, whatever form it has.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use secateur_format::Limits;
+use secateur_format::container::MAGIC;
+use secateur_format::encoding::ValueType;
+use secateur_format::plan::planner::{PlanOptions, Scratch};
 use secateur_runtime::{ArenaBuf, LoadError, Model, ModelFile};
 
 use super::error::CliError;
 use super::output::Output;
 use crate::data::Preprocess;
-use crate::emit::{EmitOptions, EncodingChoice, Family, emit};
+use crate::emit::{EmitOptions, EncodingChoice, Family, emit, emit_lowered};
 use crate::source::{self, sct};
 
 /// A model as given, and as it runs.
@@ -17,97 +20,170 @@ pub(super) struct Opened {
     pub(super) source: source::Model,
     /// The `.sct` file, if it is one.
     file: Option<ModelFile>,
+    path: PathBuf,
 }
 
 impl Opened {
     pub(super) fn new(path: &Path, out: &Output) -> Result<Self, CliError> {
-        if path.extension().is_some_and(|extension| extension == "sct") {
-            let file = ModelFile::open(path).map_err(|e| load_error(path, e))?;
-            let model = file.model(&Limits::HOST).map_err(|e| load_error(path, e))?;
-            let name = path
-                .file_stem()
-                .map(|stem| stem.to_string_lossy().into_owned())
-                .unwrap_or_default();
-            let (graph, preprocess) = (
-                sct::graph(&model).map_err(|e| CliError::unreadable(path, e))?,
-                sct::preprocess(&model),
-            );
-            let source = source::Model {
-                name,
-                graph,
-                preprocess,
-                unused: Vec::new(),
-            };
+        if !is_sct(path) {
+            let source = source::load(path)?;
+            if !source.unused.is_empty() {
+                out.warn(&format!(
+                    "{}: no node uses {}",
+                    path.display(),
+                    source.unused.join(", ")
+                ));
+            }
             return Ok(Self {
                 source,
-                file: Some(file),
+                file: None,
+                path: path.to_owned(),
             });
         }
-        let source = source::load(path)?;
-        if !source.unused.is_empty() {
-            out.warn(&format!(
-                "{}: no node uses {}",
-                path.display(),
-                source.unused.join(", ")
-            ));
-        }
-        Ok(Self { source, file: None })
-    }
-
-    /// Whether it is a `.sct` file.
-    pub(super) fn is_sct(&self) -> bool {
-        self.file.is_some()
-    }
-
-    /// The bytes to run: those of the file, or the model with dense weights.
-    pub(super) fn runnable(&self) -> Result<Runnable<'_>, CliError> {
-        match &self.file {
-            Some(file) => Ok(Runnable::Mapped(file)),
-            None => self.dense().map(Runnable::Made),
-        }
-    }
-
-    /// The model with dense f32 weights.
-    pub(super) fn dense(&self) -> Result<ArenaBuf, CliError> {
-        let options = EmitOptions {
-            encoding: EncodingChoice::Only(Family::Dense),
-            ..EmitOptions::default()
+        let file = ModelFile::read(path).map_err(|e| load_error(path, e))?;
+        let model = file.model(&Limits::HOST).map_err(|e| load_error(path, e))?;
+        let source = source::Model {
+            name: path
+                .file_stem()
+                .map(|stem| stem.to_string_lossy().into_owned())
+                .unwrap_or_default(),
+            graph: sct::graph(&model).map_err(|e| CliError::unreadable(path, e))?,
+            preprocess: sct::preprocess(&model),
+            unused: Vec::new(),
         };
-        Ok(ArenaBuf::copy_of(&emit(&self.source.graph, &options)?.bytes))
+        Ok(Self {
+            source,
+            file: Some(file),
+            path: path.to_owned(),
+        })
+    }
+
+    /// The `.sct` file, if it is one.
+    pub(super) fn sct(&self) -> Result<Option<Model<'_>>, CliError> {
+        match &self.file {
+            Some(file) => Ok(Some(file.model(&Limits::HOST).map_err(|e| load_error(&self.path, e))?)),
+            None => Ok(None),
+        }
+    }
+
+    /// The bytes of the `.sct` file; none if it is no such file.
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.file.as_ref().map_or(&[], ModelFile::bytes)
+    }
+
+    /// The bytes to run: those of the file, or the model written with `options`.
+    pub(super) fn runnable(&self, options: &EmitOptions) -> Result<Runnable<'_>, CliError> {
+        match &self.file {
+            Some(file) => Ok(Runnable::File(file)),
+            None => Ok(Runnable::Made(ArenaBuf::copy_of(
+                &emit(&self.source.graph, options)?.bytes,
+            ))),
+        }
+    }
+
+    /// The model with all weights dense, otherwise as the file stores it.
+    pub(super) fn dense(&self) -> Result<(ArenaBuf, ValueType), CliError> {
+        let graph = &self.source.graph;
+        let Some(model) = self.sct()? else {
+            return Ok((ArenaBuf::copy_of(&emit(graph, &dense_options())?.bytes), ValueType::F32));
+        };
+        // Node by node the same: nothing is lowered that the file runs as it is.
+        let values = value_type(&model);
+        let options = EmitOptions {
+            values,
+            plan: plan_options(&model),
+            ..dense_options()
+        };
+        Ok((ArenaBuf::copy_of(&emit_lowered(graph, graph, &options)?.bytes), values))
     }
 
     /// The preprocessing: flags, else the data's description, else the model's own, else none.
-    pub(super) fn preprocess(&self, flags: Option<Preprocess>, data: Option<Preprocess>) -> Preprocess {
-        flags
+    ///
+    /// Flags are checked against the model's input here, where it is known that they are flags.
+    pub(super) fn preprocess(
+        &self,
+        flags: Option<Preprocess>,
+        data: Option<Preprocess>,
+    ) -> Result<Preprocess, CliError> {
+        if let (Some(flags), Some(input)) = (&flags, self.source.graph.inputs.first()) {
+            let misfit = |defect| CliError::usage(format!("--scale, --mean, --std: {defect}"));
+            flags.validate(input.shape.padded_dims()[0] as usize).map_err(misfit)?;
+        }
+        Ok(flags
             .or(data)
             .or_else(|| self.source.preprocess.clone())
-            .unwrap_or_default()
+            .unwrap_or_default())
     }
+}
+
+/// All weights dense, in f32.
+pub(super) fn dense_options() -> EmitOptions {
+    EmitOptions {
+        encoding: EncodingChoice::Only(Family::Dense),
+        ..EmitOptions::default()
+    }
+}
+
+/// The options that a file's plan was made with.
+pub(super) fn plan_options(model: &Model<'_>) -> PlanOptions {
+    let packed = (0..model.node_count()).any(|node| model.plan().scratch(node).bytes() > 0);
+    let scratch = if packed { Scratch::Packed } else { Scratch::None };
+    PlanOptions {
+        scratch,
+        align: model.plan().align(),
+    }
+}
+
+/// The value type of a file's first weight matrix: the tool writes one type per file.
+fn value_type(model: &Model<'_>) -> ValueType {
+    let first = model.nodes().find_map(|node| model.tensor(node.op.weight()?));
+    first.map_or(ValueType::F32, |(desc, _)| desc.values)
+}
+
+/// By content, else by name, so that a damaged file is refused as what it was.
+fn is_sct(path: &Path) -> bool {
+    let named = path
+        .extension()
+        .is_some_and(|extension| extension.eq_ignore_ascii_case("sct"));
+    let starts_so = || {
+        let mut start = [0; MAGIC.len()];
+        let read = std::fs::File::open(path).and_then(|mut file| std::io::Read::read_exact(&mut file, &mut start));
+        read.is_ok() && start == MAGIC
+    };
+    // A pipe would lose what is looked at.
+    named || (path.is_file() && starts_so())
 }
 
 /// Bytes of a model that can be run.
 pub(super) enum Runnable<'o> {
-    Mapped(&'o ModelFile),
+    File(&'o ModelFile),
     Made(ArenaBuf),
 }
 
 impl Runnable<'_> {
-    pub(super) fn model(&self) -> Result<Model<'_>, CliError> {
+    pub(super) fn bytes(&self) -> &[u8] {
         match self {
-            Self::Mapped(file) => file.model(&Limits::HOST).map_err(|e| load_error(Path::new("model"), e)),
-            Self::Made(bytes) => read(bytes),
+            Self::File(file) => file.bytes(),
+            Self::Made(bytes) => bytes.as_ref(),
         }
+    }
+
+    pub(super) fn model(&self, path: &Path) -> Result<Model<'_>, CliError> {
+        read(self.bytes(), path)
     }
 }
 
-/// Reads a model made in memory.
-pub(super) fn read(bytes: &ArenaBuf) -> Result<Model<'_>, CliError> {
-    Model::read(bytes.as_ref(), &Limits::HOST).map_err(|e| CliError::unreadable(Path::new("model"), e))
+/// Reads a model that came from, or was made of, the file at `path`.
+pub(super) fn read<'b>(bytes: &'b [u8], path: &Path) -> Result<Model<'b>, CliError> {
+    Model::read(bytes, &Limits::HOST).map_err(|e| load_error(path, LoadError::Format(e)))
 }
 
 fn load_error(path: &Path, error: LoadError) -> CliError {
     match error {
         LoadError::Io(error) => CliError::io(path, &error),
-        error => CliError::unreadable(path, error),
+        error => CliError::unreadable(
+            path,
+            format!("{error}; write it again with `secateur convert` or `prune`"),
+        ),
     }
 }

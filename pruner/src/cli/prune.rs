@@ -2,24 +2,27 @@
 
 use secateur_format::graph::Graph;
 use secateur_runtime::ArenaBuf;
+use secateur_runtime::kernel::ALL;
 use serde_json::json;
 
 use super::args::PruneArgs;
-use super::convert::{check_output, report_json, report_text, write};
+use super::convert::{check_output, make, report_json, report_text, save};
 use super::error::CliError;
 use super::eval::evaluate;
-use super::model::{Opened, read};
+use super::model::{Opened, dense_options, read};
 use super::output::{Output, percent};
+use crate::criterion::Criterion;
 use crate::data;
 use crate::eval::Accuracy;
 use crate::prune::{PruneOptions, PruneReport, prune};
 
 pub(super) fn run(args: &PruneArgs, out: &Output) -> Result<(), CliError> {
-    check_output(&args.write)?;
-    let opened = Opened::new(&args.model.model, out)?;
+    let (path, output) = (&args.model.model, &args.write.output);
+    check_output(output, args.write.force)?;
+    let opened = Opened::new(path, out)?;
     let data = args.data.as_deref().map(data::load).transpose()?;
     let described = data.as_ref().and_then(|loaded| loaded.preprocess.clone());
-    let preprocess = opened.preprocess(args.write.preprocess.get(), described);
+    let preprocess = opened.preprocess(args.write.preprocess.get(), described)?;
     let options = PruneOptions {
         sparsity: args.sparsity,
         pattern: args.pattern,
@@ -32,60 +35,45 @@ pub(super) fn run(args: &PruneArgs, out: &Output) -> Result<(), CliError> {
     let mut graph: Graph = opened.source.graph.clone();
     let report = prune(&mut graph, &options)?;
     for layer in &report.layers {
-        if let Some(note) = &layer.note {
+        if let (Some(note), false) = (&layer.note, layer.skipped) {
             out.warn(&format!("{}: {note}", layer.name));
         }
     }
+    let emitted = make(&graph, &args.write, &preprocess, info(args), out)?;
+    let accuracy = |bytes: &[u8], what| match &data {
+        Some(loaded) => evaluate(&read(bytes, path)?, ALL, &loaded.dataset, &preprocess, what, out).map(Some),
+        None => Ok(None),
+    };
     let before = match &data {
-        Some(loaded) => {
-            let dense = opened.runnable()?;
-            Some(evaluate(
-                &dense.model()?,
-                secateur_runtime::kernel::ALL,
-                &loaded.dataset,
-                &preprocess,
-                "before",
-                out,
-            )?)
-        }
+        Some(_) => accuracy(opened.runnable(&dense_options())?.bytes(), "before")?,
         None => None,
     };
-    let emitted = write(&graph, &args.write, &preprocess, info(&options))?;
-    let after = match &data {
-        Some(loaded) => {
-            let bytes = ArenaBuf::copy_of(&emitted.bytes);
-            let model = read(&bytes)?;
-            Some(evaluate(
-                &model,
-                secateur_runtime::kernel::ALL,
-                &loaded.dataset,
-                &preprocess,
-                "after",
-                out,
-            )?)
-        }
-        None => None,
-    };
+    let after = accuracy(ArenaBuf::copy_of(&emitted.bytes).as_ref(), "after")?;
+    // Last, so that nothing is left behind by what fails before.
+    save(output, args.write.force, &emitted.bytes)?;
 
-    let mut json = report_json(&args.write.output, &emitted);
+    let mut json = report_json(output, &emitted);
     json["pruning"] = json!(report);
     json["accuracy_before"] = json!(before.as_ref().map(Accuracy::fraction));
     json["accuracy_after"] = json!(after.as_ref().map(Accuracy::fraction));
     out.result(&json, || {
-        let text = report_text(&args.write.output, &emitted);
+        let text = report_text(output, &emitted);
         text + &summary(&options, &report) + &accuracy_text(before.as_ref(), after.as_ref())
     })?;
     Ok(())
 }
 
 /// How the model was pruned, for the file.
-fn info(options: &PruneOptions) -> Vec<(String, String)> {
-    let sparsity = options.pattern.fixed_sparsity().or(options.sparsity).unwrap_or(0.0);
-    let text = format!(
-        "{} {} {:?} sparsity {sparsity}",
-        options.criterion, options.pattern, options.scope
-    );
-    vec![("pruning".to_owned(), text.to_lowercase())]
+fn info(args: &PruneArgs) -> Vec<(String, String)> {
+    let sparsity = args.pattern.fixed_sparsity().or(args.sparsity).unwrap_or(0.0);
+    let mut text = format!("{} {} {:?} {sparsity}", args.criterion, args.pattern, args.scope).to_lowercase();
+    for rule in args.rules() {
+        text += &format!(" {}={}", rule.layers, rule.sparsity);
+    }
+    if args.criterion == Criterion::Random {
+        text += &format!(" seed {}", args.seed);
+    }
+    vec![("pruning".to_owned(), text)]
 }
 
 fn summary(options: &PruneOptions, report: &PruneReport) -> String {

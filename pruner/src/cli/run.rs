@@ -1,19 +1,33 @@
 //! `secateur run`
 
+use std::path::Path;
+
 use secateur_format::ValueId;
 use secateur_runtime::{ArenaBuf, Session};
 use serde_json::json;
 
 use super::args::RunArgs;
+use super::convert::check_output;
 use super::error::CliError;
-use super::model::Opened;
+use super::model::{Opened, dense_options};
 use super::output::Output;
 use crate::data::npy;
+use crate::save::Overwrite;
 
 pub(super) fn run(args: &RunArgs, out: &Output) -> Result<(), CliError> {
+    check_output(&args.output, args.force)?;
+    if [&args.model.model, &args.input]
+        .into_iter()
+        .any(|path| same_file(path, &args.output))
+    {
+        return Err(CliError::usage(format!(
+            "{} would be overwritten while it is read",
+            args.output.display()
+        )));
+    }
     let opened = Opened::new(&args.model.model, out)?;
-    let runnable = opened.runnable()?;
-    let model = runnable.model()?;
+    let runnable = opened.runnable(&dense_options())?;
+    let model = runnable.model(&args.model.model)?;
     let unsupported = |message: String| CliError::unreadable(&args.model.model, message);
     let output = match (model.input_count(), model.outputs().collect::<Vec<_>>().as_slice()) {
         (1, &[output]) => model.shape(output),
@@ -33,7 +47,11 @@ pub(super) fn run(args: &RunArgs, out: &Output) -> Result<(), CliError> {
         return Err(CliError::unreadable(&args.input, message));
     }
     if args.preprocess {
-        let preprocess = opened.preprocess(None, None);
+        let Some(preprocess) = &opened.source.preprocess else {
+            return Err(unsupported(
+                "no preprocessing is stored with the model; prepare the inputs yourself".to_owned(),
+            ));
+        };
         let channels = dims.first().copied().unwrap_or(1);
         for sample in data.chunks_exact_mut(input.elems()) {
             preprocess
@@ -51,8 +69,18 @@ pub(super) fn run(args: &RunArgs, out: &Output) -> Result<(), CliError> {
 
     let sample_dims = output.dims().iter().map(|&d| d as usize);
     let out_shape: Vec<usize> = batched.then_some(samples).into_iter().chain(sample_dims).collect();
-    npy::write_f32(&args.output, &out_shape, &results)?;
+    let overwrite = if args.force {
+        Overwrite::Replace
+    } else {
+        Overwrite::Keep
+    };
+    npy::write_f32(&args.output, &out_shape, &results, overwrite)?;
     let json = json!({"output": args.output, "shape": out_shape, "samples": samples});
     out.result(&json, || format!("{}: {out_shape:?}\n", args.output.display()))?;
     Ok(())
+}
+
+/// Whether both paths name one existing file.
+fn same_file(a: &Path, b: &Path) -> bool {
+    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }

@@ -1,7 +1,6 @@
 //! A labelled data set in memory.
 
 use super::error::Defect;
-use std::ops::Range;
 
 /// Samples of one shape, with or without class labels, all held in memory as `f32`.
 ///
@@ -108,18 +107,6 @@ impl Dataset {
         self.sample_shape[0]
     }
 
-    /// Number of classes: that of the class names, else the highest label plus one.
-    ///
-    /// `None` without names and labels. Without names, a subset that misses the last classes
-    /// reports fewer of them.
-    pub fn classes(&self) -> Option<usize> {
-        if !self.class_names.is_empty() {
-            return Some(self.class_names.len());
-        }
-        let highest = *self.labels()?.iter().max()?;
-        Some(highest as usize + 1)
-    }
-
     /// Names of the classes by class number; empty when not known.
     pub fn class_names(&self) -> &[String] {
         &self.class_names
@@ -141,95 +128,7 @@ impl Dataset {
     ///
     /// When `i >= len`, as indexing a slice does.
     pub fn input(&self, i: usize) -> &[f32] {
-        self.samples().input(i)
-    }
-
-    /// Class number of sample `i`; `None` in a set without labels.
-    ///
-    /// # Panics
-    ///
-    /// When there are labels and `i >= len`, as indexing a slice does.
-    pub fn label(&self, i: usize) -> Option<u32> {
-        self.samples().label(i)
-    }
-
-    /// All samples as a view.
-    pub fn samples(&self) -> Samples<'_> {
-        Samples {
-            inputs: &self.inputs,
-            labels: self.labels(),
-            features: self.features(),
-        }
-    }
-
-    /// The samples of a range as a view, without copying.
-    ///
-    /// # Panics
-    ///
-    /// When the range does not lie within `0..len`, as slicing does.
-    pub fn slice(&self, range: Range<usize>) -> Samples<'_> {
-        self.samples().slice(range)
-    }
-}
-
-/// A view of consecutive samples of a [`Dataset`].
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Samples<'a> {
-    inputs: &'a [f32],
-    labels: Option<&'a [u32]>,
-    features: usize,
-}
-
-impl<'a> Samples<'a> {
-    /// Number of samples in the view.
-    pub fn len(&self) -> usize {
-        self.inputs.len() / self.features
-    }
-
-    /// Whether the view holds no sample.
-    pub fn is_empty(&self) -> bool {
-        self.inputs.is_empty()
-    }
-
-    /// The inputs, `[len, features]` in row-major order.
-    pub fn inputs(&self) -> &'a [f32] {
-        self.inputs
-    }
-
-    /// The labels, `[len]`, if there are any.
-    pub fn labels(&self) -> Option<&'a [u32]> {
-        self.labels
-    }
-
-    /// Values of sample `i` of the view, `[features]`.
-    ///
-    /// # Panics
-    ///
-    /// When `i >= len`, as indexing a slice does.
-    pub fn input(&self, i: usize) -> &'a [f32] {
-        &self.inputs[i * self.features..][..self.features]
-    }
-
-    /// Class number of sample `i` of the view; `None` in a set without labels.
-    ///
-    /// # Panics
-    ///
-    /// When there are labels and `i >= len`, as indexing a slice does.
-    pub fn label(&self, i: usize) -> Option<u32> {
-        self.labels.map(|labels| labels[i])
-    }
-
-    /// A part of the view.
-    ///
-    /// # Panics
-    ///
-    /// When the range does not lie within `0..len`, as slicing does.
-    pub fn slice(&self, range: Range<usize>) -> Samples<'a> {
-        Samples {
-            inputs: &self.inputs[range.start * self.features..range.end * self.features],
-            labels: self.labels.map(|labels| &labels[range]),
-            features: self.features,
-        }
+        &self.inputs[i * self.features()..][..self.features()]
     }
 }
 
@@ -246,13 +145,7 @@ mod tests {
     fn accessors_agree_with_the_storage() {
         let set = three_pairs();
         assert_eq!((set.len(), set.features(), set.channels()), (3, 2, 1));
-        assert_eq!((set.input(1), set.label(1)), (&[2.0, 3.0][..], Some(8)));
-        assert_eq!(set.classes(), Some(10));
-        let tail = set.slice(1..3);
-        assert_eq!((tail.len(), tail.input(1)), (2, &[4.0, 5.0][..]));
-        assert_eq!(tail.labels(), Some(&[8, 9][..]));
-        assert_eq!(tail.slice(1..2).label(0), Some(9));
-        assert!(tail.slice(0..0).is_empty());
+        assert_eq!((set.input(1), set.labels()), (&[2.0, 3.0][..], Some(&[7, 8, 9][..])));
     }
 
     #[test]
@@ -270,8 +163,7 @@ mod tests {
     fn every_label_needs_a_name() {
         let names = |count: usize| (0..count).map(|i| i.to_string()).collect::<Vec<_>>();
         assert!(three_pairs().with_class_names(names(9)).is_err());
-        let named = three_pairs().with_class_names(names(12)).unwrap();
-        assert_eq!(named.classes(), Some(12));
+        assert!(three_pairs().with_class_names(names(12)).is_ok());
         assert!(three_pairs().with_class_names(vec![]).is_ok());
     }
 }

@@ -221,7 +221,6 @@ mod tests {
         assert_eq!(dataset.sample_shape(), [3, 2, 1]);
         assert_eq!(dataset.inputs(), [6.0, 9.0, 7.0, 10.0, 8.0, 11.0]);
         assert_eq!(dataset.labels(), Some(&[1][..]));
-        assert_eq!(dataset.classes(), Some(6));
         assert_eq!(loaded.preprocess.unwrap().mean, [1.0, 2.0, 3.0]);
     }
 

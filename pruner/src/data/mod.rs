@@ -58,7 +58,7 @@ mod preprocess;
 mod safetensors;
 mod tensor;
 
-pub use dataset::{Dataset, Samples};
+pub use dataset::Dataset;
 pub use error::{DataError, Defect};
 pub use load::{Loaded, load};
 pub use preprocess::Preprocess;

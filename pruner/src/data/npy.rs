@@ -3,11 +3,12 @@
 use super::error::{DataError, Defect};
 use super::file;
 use super::tensor::RawTensor;
+use crate::save::{Overwrite, write_file};
 use ndarray::{ArrayViewD, IxDyn};
 use ndarray_npy::WriteNpyExt;
 use ndarray_npy::npy::header::Header;
 use safetensors::Dtype;
-use std::io::{self, BufWriter};
+use std::io;
 use std::path::Path;
 
 /// Longest header, in bytes; NumPy's own limit.
@@ -28,13 +29,12 @@ pub fn read_f32(path: &Path) -> Result<(Vec<usize>, Vec<f32>), DataError> {
 
 /// Writes `data`, the values of an array of this `shape` in row-major order, as float32.
 ///
-/// The file appears whole or not at all: it is written under a temporary name beside `path`,
-/// then renamed, replacing what was there.
+/// The file appears whole or not at all, see [`write_file`].
 ///
 /// # Errors
 ///
 /// `Io` when the file cannot be written; `Invalid` when `shape` does not fit `data`.
-pub fn write_f32(path: &Path, shape: &[usize], data: &[f32]) -> Result<(), DataError> {
+pub fn write_f32(path: &Path, shape: &[usize], data: &[f32], overwrite: Overwrite) -> Result<(), DataError> {
     let array = ArrayViewD::from_shape(IxDyn(shape), data).map_err(|error| {
         Defect::new(
             format!("{} values do not have shape {shape:?} ({error})", data.len()),
@@ -42,30 +42,15 @@ pub fn write_f32(path: &Path, shape: &[usize], data: &[f32]) -> Result<(), DataE
         )
         .in_file(path)
     })?;
-    write_beside(path, &array).map_err(|source| DataError::Io {
-        path: path.to_owned(),
-        action: "write",
-        source,
-    })
-}
-
-fn write_beside(path: &Path, array: &ArrayViewD<'_, f32>) -> io::Result<()> {
-    // A bare file name has the empty parent, which stands for the current directory.
-    let directory = match path.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    };
-    let mut builder = tempfile::Builder::new();
-    // Temporary files are private by default; the result is a file as any other.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let temporary = builder.tempfile_in(directory)?;
-    array
-        .write_npy(BufWriter::new(temporary.as_file()))
-        .map_err(io::Error::other)?;
-    temporary.as_file().sync_all()?;
-    temporary.persist(path)?;
-    Ok(())
+    let mut bytes = Vec::new();
+    let written = array.write_npy(&mut bytes).map_err(io::Error::other);
+    written
+        .and_then(|()| write_file(path, &bytes, overwrite))
+        .map_err(|source| DataError::Io {
+            path: path.to_owned(),
+            action: "write",
+            source,
+        })
 }
 
 /// Parses the content of a `.npy` file.
@@ -240,16 +225,19 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("y.npy");
         for shape in [vec![2, 1], vec![2], vec![1, 2, 1]] {
-            write_f32(&path, &shape, &[0.5, f32::INFINITY]).unwrap();
+            write_f32(&path, &shape, &[0.5, f32::INFINITY], Overwrite::Replace).unwrap();
             assert_eq!(read_f32(&path).unwrap(), (shape, vec![0.5, f32::INFINITY]));
         }
-        write_f32(&path, &[0, 3], &[]).unwrap();
+        write_f32(&path, &[0, 3], &[], Overwrite::Replace).unwrap();
         assert_eq!(read_f32(&path).unwrap(), (vec![0, 3], vec![]));
-        let wrong = write_f32(&path, &[3], &[0.0]).unwrap_err();
+        let wrong = write_f32(&path, &[3], &[0.0], Overwrite::Replace).unwrap_err();
         assert!(matches!(wrong, DataError::Invalid { .. }), "{wrong}");
         let nowhere = directory.path().join("none/y.npy");
-        let error = write_f32(&nowhere, &[1], &[0.0]).unwrap_err();
-        assert!(matches!(error, DataError::Io { .. }), "{error}");
+        for (path, overwrite) in [(&nowhere, Overwrite::Replace), (&path, Overwrite::Keep)] {
+            let error = write_f32(path, &[1], &[0.0], overwrite).unwrap_err();
+            assert!(matches!(error, DataError::Io { .. }), "{error}");
+        }
+        assert_eq!(read_f32(&path).unwrap(), (vec![0, 3], vec![]));
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 }

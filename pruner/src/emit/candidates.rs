@@ -1,6 +1,7 @@
 //! The encodings a weight matrix can take, with their exact sizes.
 
-use secateur_format::encoding::{BlockIndex, Encoding, MatrixDesc, Quantized, stored};
+use super::{EncodingChoice, Family};
+use secateur_format::encoding::{BlockIndex, Encoding, MatrixDesc, Quantized, describe};
 
 /// An encoding with its exact size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,15 +12,22 @@ pub struct Candidate {
     pub bytes: u64,
 }
 
-/// All encodings that can hold the matrix, the smallest first; of equals, the simpler.
-pub fn candidates(quantized: &Quantized) -> Vec<Candidate> {
+/// All encodings that can hold the matrix, the smallest first; of equals, the
+/// simpler. An N:M that is asked for is one of them even if a smaller N would do.
+pub fn candidates(quantized: &Quantized, choice: EncodingChoice) -> Vec<Candidate> {
     let mut encodings = vec![Encoding::Dense, Encoding::Win8, Encoding::Csr16, Encoding::Bitmask];
-    encodings.extend([2, 4, 8, 16].into_iter().filter_map(|m| {
-        Some(Encoding::Nm {
-            n: fullest_group(quantized, m)?,
-            m,
-        })
-    }));
+    for m in 2..=16 {
+        let Some(fullest) = fullest_group(quantized, m) else {
+            continue;
+        };
+        encodings.push(Encoding::Nm { n: fullest, m });
+        if let EncodingChoice::Only(Family::Nm(Some((n, asked)))) = choice
+            && asked == m
+            && n > fullest
+        {
+            encodings.push(Encoding::Nm { n, m });
+        }
+    }
     const EXTENTS: [u8; 5] = [1, 2, 4, 8, 16];
     for (r, c) in EXTENTS.iter().flat_map(|&r| EXTENTS.iter().map(move |&c| (r, c))) {
         encodings.extend([BlockIndex::Win8, BlockIndex::Csr16].map(|index| Encoding::Block { r, c, index }));
@@ -27,7 +35,7 @@ pub fn candidates(quantized: &Quantized) -> Vec<Candidate> {
     let mut candidates: Vec<Candidate> = encodings
         .into_iter()
         .filter_map(|encoding| {
-            let desc = stored(quantized, encoding).ok()?;
+            let desc = describe(quantized, encoding).ok()?;
             Some(Candidate {
                 desc,
                 bytes: desc.payload_len()?,

@@ -3,22 +3,23 @@
 
 mod candidates;
 mod check;
-mod save;
 
+use std::fmt;
 use std::str::FromStr;
 
 use secateur_format::Op;
 use secateur_format::container::writer::{Extras, Layout, Preprocess, WriteError};
 use secateur_format::encoding::{Encoding, MatrixDesc, PackError, Packed, Quantized, ValueType, pack};
-use secateur_format::graph::{Graph, GraphError};
+use secateur_format::graph::{Graph, GraphError, Tensor};
 use secateur_format::plan::planner::PlanOptions;
 use thiserror::Error;
 
 pub use candidates::{Candidate, candidates};
-pub use check::{Check, TOLERANCE, check};
-pub use save::{Overwrite, write_file};
+use check::check_packed;
+pub use check::{Check, CheckError, TOLERANCE, check};
 
 use crate::lower::lower;
+use crate::mask::Pattern;
 
 /// Which encodings may be chosen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,34 +63,51 @@ impl Family {
     }
 }
 
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dense => f.write_str("dense"),
+            Self::Csr16 => f.write_str("csr16"),
+            Self::Win8 => f.write_str("win8"),
+            Self::Bitmask => f.write_str("bitmask"),
+            Self::Nm(None) => f.write_str("nm"),
+            Self::Nm(Some((n, m))) => write!(f, "nm{n}:{m}"),
+            Self::Block(None) => f.write_str("block"),
+            Self::Block(Some((r, c))) => write!(f, "block{r}x{c}"),
+        }
+    }
+}
+
 impl FromStr for EncodingChoice {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let pair = |text: &str, separator: char| -> Option<Option<(u8, u8)>> {
-            if text.is_empty() {
-                return Some(None);
-            }
-            let (a, b) = text.split_once(separator)?;
-            Some(Some((a.parse().ok()?, b.parse().ok()?)))
-        };
-        let parsed = match text {
+        // The parameters of `nm` and `block` are those of patterns.
+        let parameters = |text: &str| text.parse::<Pattern>().ok();
+        let family = match text {
             "auto" => return Ok(Self::Auto),
             "dense" => Some(Family::Dense),
             "csr16" => Some(Family::Csr16),
             "win8" => Some(Family::Win8),
             "bitmask" => Some(Family::Bitmask),
-            _ => text
-                .strip_prefix("nm")
-                .and_then(|rest| pair(rest, ':').map(Family::Nm))
-                .or_else(|| {
-                    text.strip_prefix("block")
-                        .and_then(|rest| pair(rest, 'x').map(Family::Block))
-                }),
+            "nm" => Some(Family::Nm(None)),
+            "block" => Some(Family::Block(None)),
+            _ => match (text.strip_prefix("nm"), text.strip_prefix("block")) {
+                (Some(rest), _) => match parameters(rest) {
+                    Some(Pattern::Nm { n, m }) => Some(Family::Nm(Some((n, m)))),
+                    _ => None,
+                },
+                (_, Some(rest)) => match parameters(rest) {
+                    Some(Pattern::Block { r, c }) => Some(Family::Block(Some((r, c)))),
+                    _ => None,
+                },
+                _ => None,
+            },
         };
-        parsed.map(Self::Only).ok_or_else(|| {
+        family.map(Self::Only).ok_or_else(|| {
             format!(
-                "`{text}` is not an encoding: use auto, dense, csr16, win8, bitmask, nm (or nm2:4), block (or block4x1)"
+                "`{text}` is not an encoding: use auto, dense, csr16, win8, bitmask, nm or nmN:M with 1 <= N < M <= 16 \
+                 (nm2:4), block or blockRxC with R and C out of 1, 2, 4, 8, 16 (block4x1)"
             )
         })
     }
@@ -196,9 +214,21 @@ pub enum EmitError {
         /// What is wrong.
         error: PackError,
     },
-    /// The file does not compute what the graph computes.
-    #[error("the written model failed its check: {0}; please report this as a bug")]
-    Check(String),
+    /// The file did not pass its check.
+    #[error("the written model failed its check, which is a bug worth reporting: {0}")]
+    Check(CheckError),
+    /// The model exceeds what this build can run.
+    #[error("{0}")]
+    Unsupported(CheckError),
+}
+
+impl From<CheckError> for EmitError {
+    fn from(error: CheckError) -> Self {
+        match error {
+            CheckError::Unsupported(_) => Self::Unsupported(error),
+            CheckError::Encoding { .. } | CheckError::Differs { .. } => Self::Check(error),
+        }
+    }
 }
 
 /// Lowers, encodes, writes, reads back, runs and compares.
@@ -206,28 +236,27 @@ pub enum EmitError {
 /// # Errors
 /// An [`EmitError`]; nothing is returned that failed its check.
 pub fn emit(source: &Graph, options: &EmitOptions) -> Result<Emitted, EmitError> {
-    let graph = lower(source)?;
-    let (choices, packed) = encode(&graph, options)?;
+    emit_lowered(source, &lower(source)?, options)
+}
+
+/// As [`emit`], for a graph that was lowered from `source` before, or is run as it is.
+///
+/// # Errors
+/// As [`emit`].
+pub fn emit_lowered(source: &Graph, graph: &Graph, options: &EmitOptions) -> Result<Emitted, EmitError> {
+    let (choices, packed) = encode(graph, options)?;
     let extras = Extras {
         strip: options.strip,
         preprocess: options.preprocess.clone().filter(|_| !options.strip),
         info: options.info.clone(),
     };
     let descs: Vec<MatrixDesc> = packed.iter().map(|p| p.desc).collect();
-    let layout = Layout::new(&graph, &descs, &options.plan, &extras)?;
+    let layout = Layout::new(graph, &descs, &options.plan, &extras)?;
     let dense_descs: Vec<MatrixDesc> = descs.iter().map(|desc| as_dense(*desc)).collect();
-    let dense_bytes = Layout::new(&graph, &dense_descs, &options.plan, &extras)?.file_len();
-    let (predicted, arena_lower_bound) = (layout.file_len(), layout.plan().lower_bound);
-    let arena_bytes = layout.plan().arena_bytes;
+    let dense_bytes = Layout::new(graph, &dense_descs, &options.plan, &extras)?.file_len();
+    let (arena_bytes, arena_lower_bound) = (layout.plan().arena_bytes, layout.plan().lower_bound);
     let bytes = layout.write(&packed)?;
-    if bytes.len() as u64 != predicted {
-        return Err(EmitError::Check(format!(
-            "{} bytes were predicted, {} written",
-            predicted,
-            bytes.len()
-        )));
-    }
-    let check = check(source, &graph, &bytes)?;
+    let check = check(source, graph, &bytes)?;
     Ok(Emitted {
         bytes,
         dense_bytes,
@@ -246,39 +275,47 @@ fn as_dense(desc: MatrixDesc) -> MatrixDesc {
     }
 }
 
-/// Chooses and packs the encoding of every constant.
+/// Chooses and packs the encoding of every constant. Choices are in execution
+/// order, those of a shared matrix once.
 fn encode(graph: &Graph, options: &EmitOptions) -> Result<(Vec<Choice>, Vec<Packed>), EmitError> {
-    let mut choices = Vec::new();
-    let mut packed = Vec::new();
-    for (i, tensor) in graph.tensors.iter().enumerate() {
-        let user = graph
-            .nodes
-            .iter()
-            .find(|n| n.op.weight().is_some_and(|id| usize::from(id.0) == i));
-        let values = if user.is_some() { options.values } else { ValueType::F32 };
-        let node = user.map_or(tensor.name.as_str(), |node| node.name.as_str());
+    let mut choices: Vec<Choice> = Vec::new();
+    let mut packed: Vec<Option<Packed>> = vec![None; graph.tensors.len()];
+    let store = |tensor: &Tensor, node: &str, values, choose: &mut dyn FnMut(&Quantized) -> Encoding| {
         let fail = |error| EmitError::Pack {
             node: node.to_owned(),
             error,
         };
         let quantized = Quantized::new(&tensor.data, tensor.cols, values).map_err(fail)?;
-        let encoding = match user {
-            None => Encoding::Dense,
-            Some(user) => {
-                let choice = choose(node, &user.op, &quantized, options.encoding);
+        let packed = pack(&quantized, choose(&quantized)).map_err(fail)?;
+        check_packed(&packed, &quantized)?;
+        Ok::<Packed, EmitError>(packed)
+    };
+    for node in &graph.nodes {
+        let Some(id) = node.op.weight().map(|id| usize::from(id.0)) else {
+            continue;
+        };
+        if let (Some(tensor), Some(slot @ None)) = (graph.tensors.get(id), packed.get_mut(id)) {
+            *slot = Some(store(tensor, &node.name, options.values, &mut |quantized| {
+                let choice = choose(&node.name, &node.op, quantized, options.encoding);
                 let encoding = choice.chosen.desc.encoding;
                 choices.push(choice);
                 encoding
-            }
-        };
-        packed.push(pack(&quantized, encoding).map_err(fail)?);
+            })?);
+        }
     }
-    Ok((choices, packed))
+    let packed = packed
+        .into_iter()
+        .zip(&graph.tensors)
+        .map(|(packed, tensor)| match packed {
+            Some(packed) => Ok(packed),
+            None => store(tensor, &tensor.name, ValueType::F32, &mut |_| Encoding::Dense),
+        });
+    Ok((choices, packed.collect::<Result<_, _>>()?))
 }
 
 /// The smallest allowed encoding, dense unless another is smaller.
 pub fn choose(node: &str, op: &Op, quantized: &Quantized, choice: EncodingChoice) -> Choice {
-    let candidates = candidates(quantized);
+    let candidates = candidates(quantized, choice);
     let allowed = |c: &&Candidate| match choice {
         EncodingChoice::Auto => true,
         EncodingChoice::Only(family) => family.contains(c.desc.encoding),
@@ -317,7 +354,7 @@ pub fn choose(node: &str, op: &Op, quantized: &Quantized, choice: EncodingChoice
             (
                 dense,
                 format!(
-                    "{encoding} would take {} bytes, more than dense: kept dense",
+                    "{encoding} would take {} bytes, no less than dense: kept dense",
                     best.bytes
                 ),
             )

@@ -105,6 +105,11 @@ impl Units {
         (self.rows / self.r) * (self.cols / self.c)
     }
 
+    /// Rows of units: the fewest units that leave every output an input.
+    pub(super) fn block_rows(&self) -> usize {
+        self.rows / self.r
+    }
+
     /// Weights of a unit.
     pub(super) fn size(&self) -> usize {
         self.r * self.c

@@ -28,14 +28,16 @@ pub struct Quota<'a> {
     pub scores: Vec<f64>,
     /// Whether the layer competes with the other pooled ones.
     pub pooled: bool,
+    /// Whether it is the model's last layer.
+    pub last: bool,
 }
 
-/// A layer that global ranking would have emptied.
+/// A layer that the sparsity asked for would have emptied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Guard {
     /// The layer's name.
     pub layer: String,
-    /// Units kept although they ranked among the pruned.
+    /// Units kept although their scores were low enough.
     pub kept: usize,
 }
 
@@ -50,46 +52,76 @@ struct Candidate {
 /// Chooses the weights that stay: one mask per layer, `true` = keep.
 ///
 /// Prunes `round_half_to_even(sparsity · units)` units, lowest `(score, index)`
-/// first, so that counts are exact under ties. A pooled layer keeps at least
-/// one unit in a thousand, and at least one; the last one keeps as many units as
-/// it has rows. Each time that matters is returned.
+/// first, so that counts are exact under ties. A layer keeps at least one unit
+/// in a thousand, and at least one; the model's last layer keeps as many units
+/// as would give each of its outputs an input. Each time that matters is returned.
 pub fn select(quotas: &[Quota<'_>]) -> (Vec<Vec<bool>>, Vec<Guard>) {
     let mut masks: Vec<Vec<bool>> = quotas.iter().map(|q| vec![true; q.layer.weights()]).collect();
+    let floors: Vec<usize> = quotas.iter().map(floor).collect();
+    let mut kept = vec![0; quotas.len()];
     let mut pool = Vec::new();
-    let mut pool_sparsity = 0.0;
     for (i, (quota, mask)) in quotas.iter().zip(&mut masks).enumerate() {
-        let units = quota.pattern.units(quota.layer);
         if let Pattern::Nm { n, .. } = quota.pattern {
-            for group in 0..units.count() {
-                let mut members: Vec<usize> = units.members(group).collect();
-                members.sort_by(|&a, &b| quota.scores[a].total_cmp(&quota.scores[b]).then(a.cmp(&b)));
-                members
-                    .iter()
-                    .take(units.size() - usize::from(n))
-                    .for_each(|&w| mask[w] = false);
-            }
-            continue;
-        }
-        let mut ranked: Vec<Candidate> = (0..units.count())
-            .map(|unit| Candidate {
-                score: units.members(unit).map(|w| quota.scores[w]).sum(),
-                layer: i,
-                unit,
-            })
-            .collect();
-        if quota.pooled {
-            pool_sparsity = quota.sparsity;
-            pool.append(&mut ranked);
-            continue;
-        }
-        let count = prune_count(quota.sparsity, ranked.len());
-        rank(&mut ranked);
-        for candidate in ranked.into_iter().take(count) {
-            units.members(candidate.unit).for_each(|w| mask[w] = false);
+            prune_groups(quota, n.into(), mask);
+        } else if quota.pooled {
+            pool.extend(ranked(quota, i));
+        } else {
+            let mut units = ranked(quota, i);
+            rank(&mut units);
+            let asked = prune_count(quota.sparsity, units.len());
+            let count = asked.min(units.len() - floors[i]);
+            kept[i] = asked - count;
+            units
+                .iter()
+                .take(count)
+                .for_each(|candidate| prune_unit(quota, candidate.unit, mask));
         }
     }
-    let guards = prune_pool(quotas, &mut masks, pool, pool_sparsity);
-    (masks, guards)
+    prune_pool(quotas, &mut masks, pool, &floors, &mut kept);
+    let guarded = quotas.iter().zip(kept).filter(|(_, kept)| *kept > 0);
+    let guards = guarded.map(|(quota, kept)| Guard {
+        layer: quota.layer.name.clone(),
+        kept,
+    });
+    (masks, guards.collect())
+}
+
+/// The fewest units a layer keeps.
+fn floor(quota: &Quota<'_>) -> usize {
+    let units = quota.pattern.units(quota.layer);
+    let connected = if quota.last { units.block_rows() } else { 1 };
+    units.count().div_ceil(1000).max(connected).min(units.count())
+}
+
+/// Keeps the `n` best weights of each group.
+fn prune_groups(quota: &Quota<'_>, n: usize, mask: &mut [bool]) {
+    let units = quota.pattern.units(quota.layer);
+    for group in 0..units.count() {
+        let mut members: Vec<usize> = units.members(group).collect();
+        members.sort_by(|&a, &b| quota.scores[a].total_cmp(&quota.scores[b]).then(a.cmp(&b)));
+        members.iter().take(units.size() - n).for_each(|&w| mask[w] = false);
+    }
+}
+
+/// The units of a layer with their scores.
+fn ranked(quota: &Quota<'_>, layer: usize) -> Vec<Candidate> {
+    let units = quota.pattern.units(quota.layer);
+    let score = |unit| units.members(unit).map(|w| quota.scores[w]).sum();
+    (0..units.count())
+        .map(|unit| Candidate {
+            score: score(unit),
+            layer,
+            unit,
+        })
+        .collect()
+}
+
+fn prune_unit(quota: &Quota<'_>, unit: usize, mask: &mut [bool]) {
+    quota
+        .pattern
+        .units(quota.layer)
+        .members(unit)
+        .for_each(|w| mask[w] = false);
 }
 
 fn rank(candidates: &mut [Candidate]) {
@@ -106,7 +138,13 @@ fn prune_count(sparsity: f64, units: usize) -> usize {
 }
 
 /// Ranks pooled units of different sizes by their mean score, and prunes weights, not units, to the quota.
-fn prune_pool(quotas: &[Quota<'_>], masks: &mut [Vec<bool>], mut pool: Vec<Candidate>, sparsity: f64) -> Vec<Guard> {
+fn prune_pool(
+    quotas: &[Quota<'_>],
+    masks: &mut [Vec<bool>],
+    mut pool: Vec<Candidate>,
+    floors: &[usize],
+    kept: &mut [usize],
+) {
     let size = |candidate: &Candidate| {
         quotas[candidate.layer]
             .pattern
@@ -114,53 +152,35 @@ fn prune_pool(quotas: &[Quota<'_>], masks: &mut [Vec<bool>], mut pool: Vec<Candi
             .size()
     };
     let total: usize = pool.iter().map(size).sum();
+    let sparsity = quotas
+        .iter()
+        .find(|quota| quota.pooled)
+        .map_or(0.0, |quota| quota.sparsity);
+    let asked = prune_count(sparsity, total);
     for candidate in &mut pool {
         candidate.score /= size(candidate) as f64;
     }
     rank(&mut pool);
-    let last = quotas.iter().rposition(|q| q.pooled);
     let mut left: Vec<usize> = quotas.iter().map(|q| q.pattern.units(q.layer).count()).collect();
-    let floors: Vec<usize> = quotas
-        .iter()
-        .enumerate()
-        .map(|(i, q)| {
-            let units = q.pattern.units(q.layer).count();
-            let outputs = if Some(i) == last { q.layer.rows as usize } else { 1 };
-            units.div_ceil(1000).max(outputs).min(units)
-        })
-        .collect();
-    let mut budget = prune_count(sparsity, total);
-    let mut kept = vec![0; quotas.len()];
+    let (mut seen, mut pruned) = (0, 0);
     for candidate in pool {
         let weights = size(&candidate);
-        if budget < weights {
+        seen += weights;
+        if pruned + weights > asked {
             // Larger units may no longer fit where smaller ones still do.
-            if budget == 0 {
+            if pruned == asked {
                 break;
             }
             continue;
         }
         if left[candidate.layer] <= floors[candidate.layer] {
-            kept[candidate.layer] += 1;
+            kept[candidate.layer] += usize::from(seen <= asked);
             continue;
         }
         left[candidate.layer] -= 1;
-        budget -= weights;
-        let quota = &quotas[candidate.layer];
-        let mask = &mut masks[candidate.layer];
-        quota
-            .pattern
-            .units(quota.layer)
-            .members(candidate.unit)
-            .for_each(|w| mask[w] = false);
+        pruned += weights;
+        prune_unit(&quotas[candidate.layer], candidate.unit, &mut masks[candidate.layer]);
     }
-    let guarded = quotas.iter().zip(kept).filter(|(_, kept)| *kept > 0);
-    guarded
-        .map(|(quota, kept)| Guard {
-            layer: quota.layer.name.clone(),
-            kept,
-        })
-        .collect()
 }
 
 #[cfg(test)]
@@ -190,6 +210,7 @@ mod tests {
             sparsity,
             scores: Criterion::L1.scores(weights, &layer.name, 0),
             pooled,
+            last: layer.name == "b",
         }
     }
 
@@ -215,10 +236,36 @@ mod tests {
 
     #[test]
     fn blocks_are_ranked_by_their_norm() {
-        let l = layer("a", 2, 2);
-        let weights = [3.0, 1.0, 0.0, 1.0];
-        let (masks, _) = select(&[quota(&l, Pattern::Block { r: 2, c: 1 }, &weights, 0.5, false)]);
-        assert_eq!(bits(&masks[0]), [1, 0, 1, 0]);
+        let l = layer("a", 2, 4);
+        let weights = [3.0, 1.0, 0.0, 4.0, 0.0, 1.0, 2.5, 0.0];
+        let (masks, guards) = select(&[quota(&l, Pattern::Block { r: 2, c: 1 }, &weights, 0.5, false)]);
+        assert_eq!(bits(&masks[0]), [1, 0, 0, 1, 1, 0, 0, 1]);
+        assert_eq!(guards, []);
+    }
+
+    #[test]
+    fn a_layer_of_its_own_is_never_emptied() {
+        let (a, b) = (layer("a", 2, 1024), layer("b", 3, 8));
+        let ones = vec![1.0; 2048];
+        for pattern in [Pattern::Unstructured, Pattern::Block { r: 1, c: 2 }] {
+            let quotas = [
+                quota(&a, pattern, &ones, 0.9999, false),
+                quota(&b, pattern, &ones[..24], 0.9999, false),
+            ];
+            let (masks, guards) = select(&quotas);
+            let kept = |mask: &[bool]| mask.iter().filter(|&&keep| keep).count();
+            let units = |quota: &Quota<'_>| quota.pattern.units(quota.layer);
+            // One in a thousand, rounded up; in the last layer, one per row.
+            let floors = [units(&quotas[0]).count().div_ceil(1000), 3];
+            for ((mask, quota), floor) in masks.iter().zip(&quotas).zip(floors) {
+                assert_eq!(kept(mask), floor * units(quota).size());
+            }
+            let expected = [("a", floors[0]), ("b", 3)].map(|(layer, kept)| Guard {
+                layer: layer.into(),
+                kept,
+            });
+            assert_eq!(guards, expected);
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //!
 //! Every kernel of a problem computes the same sums. The order of accumulation
 //! of an output is the order of the stored entries of its row, starting from
-//! the bias; SpMV kernels that keep partial sums say so. [`scalar`] is the
+//! the bias; SpMV kernels that keep partial sums say so. The kernels of [`SCALAR`] are the
 //! oracle of all others.
 
 mod activation;
@@ -41,38 +41,14 @@ pub enum Offsets<'t> {
     Table(&'t [u32]),
 }
 
-impl<'t> Offsets<'t> {
+impl Offsets<'_> {
     /// The start of column `col`. A column outside the table (impossible for a
     /// validated model) gives an offset outside the input.
     #[inline(always)]
     fn of(&self, col: usize) -> usize {
-        Starts::from(*self).of(col)
-    }
-}
-
-/// [`Offsets`] for inner loops: one comparison per column.
-#[derive(Clone, Copy)]
-struct Starts<'t> {
-    table: &'t [u32],
-    /// Of columns outside the table.
-    stride: usize,
-}
-
-impl<'t> From<Offsets<'t>> for Starts<'t> {
-    fn from(offsets: Offsets<'t>) -> Self {
-        match offsets {
-            Offsets::Stride(stride) => Self { table: &[], stride },
-            Offsets::Table(table) => Self { table, stride: 0 },
-        }
-    }
-}
-
-impl Starts<'_> {
-    #[inline(always)]
-    fn of(&self, col: usize) -> usize {
-        match self.table.get(col) {
-            Some(&start) => start as usize,
-            None => col.wrapping_mul(self.stride),
+        match self {
+            Self::Stride(stride) => col.wrapping_mul(*stride),
+            Self::Table(table) => table.get(col).map_or(usize::MAX, |&offset| offset as usize),
         }
     }
 }
@@ -94,7 +70,7 @@ pub struct Spmm<'t> {
     /// Distance of two groups in the packed input.
     pub group_stride: usize,
     /// Length of a run, at least 1.
-    pub run: usize,
+    pub span: usize,
     /// Distance of two output lines in a run, at least 1.
     pub line: usize,
     /// Elements kept of each output line; the rest of the run is dropped.
@@ -106,7 +82,7 @@ pub struct Spmm<'t> {
 impl Spmm<'_> {
     /// Lines of an output row.
     fn lines(&self) -> usize {
-        self.run.div_ceil(self.line.max(1))
+        self.span.div_ceil(self.line.max(1))
     }
 
     /// Offset of a row's group in the packed input.

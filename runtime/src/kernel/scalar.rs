@@ -39,7 +39,7 @@ impl RowSink for Spmm<'_> {
         y.fill(bias);
         for (col, w) in entries {
             let start = base.saturating_add(self.offsets.of(col));
-            let Some(x) = self.x.get(start..start.saturating_add(self.run)) else {
+            let Some(x) = self.x.get(start..start.saturating_add(self.span)) else {
                 return;
             };
             for (i, y_line) in chunks_mut(y, self.keep).enumerate() {

@@ -57,7 +57,7 @@ pub(super) fn run(task: &mut Task<'_, '_>, conv: &Conv2d) -> Result<(), RunError
                 offsets,
                 group_rows: conv.out_channels.checked_div(conv.groups).unwrap_or(1).max(1) as usize,
                 group_stride: geometry.group_channels as usize * geometry.channel_stride(),
-                run: geometry.run(),
+                span: geometry.span(),
                 line: geometry.row as usize,
                 keep: geometry.output.2 as usize,
                 y,
@@ -89,8 +89,7 @@ fn pack(conv: &Conv2d, geometry: &ConvGeometry, x: &[f32], packed: &mut [f32]) {
     for (plane, target) in channels.zip(chunks_mut(packed, geometry.channel_stride())) {
         let phases = chunks_mut(target, geometry.plane_rows as usize * row);
         for (phase, target) in phases.enumerate() {
-            let phase_y = phase.checked_div(geometry.phases[1] as usize).unwrap_or(0);
-            let phase_x = phase.checked_rem(geometry.phases[1] as usize).unwrap_or(0);
+            let (phase_y, phase_x) = geometry.phase_origin(conv, phase);
             for (i, line) in chunks_mut(target, row).enumerate() {
                 let y = i * usize::from(conv.stride[0]) + phase_y;
                 let source = y

@@ -33,7 +33,7 @@ pub(super) fn run(task: &mut Task<'_, '_>, linear: &Linear) -> Result<(), RunErr
                 offsets: Offsets::Stride(tokens),
                 group_rows: (linear.out_features as usize).max(1),
                 group_stride: 0,
-                run: tokens,
+                span: tokens,
                 line: tokens,
                 keep: tokens,
                 y,

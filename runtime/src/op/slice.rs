@@ -32,7 +32,8 @@ impl Lines {
             let at = |list: &[u32; MAX_RANK]| list.get(axis).copied().unwrap_or(0) as usize;
             first += at(&start) * below;
             if let Some(stride) = strides.get_mut(axis) {
-                *stride = at(&step) * below;
+                // A step may be larger than 32-bit sizes allow: then only index 0 exists.
+                *stride = at(&step).wrapping_mul(below);
             }
             below *= at(&dims);
         }

@@ -220,7 +220,7 @@ impl Case {
                     },
                     group_rows: self.rows / panel.groups,
                     group_stride: data.group_stride,
-                    run: panel.run(),
+                    span: panel.run(),
                     line: panel.line,
                     keep: panel.keep,
                     y: &mut y,

@@ -11,6 +11,11 @@ use secateur_runtime::{ArenaBuf, Session};
 use super::matrices::{Rng, encodings, layouts, packed};
 use super::reference;
 
+/// A shape that is known to be valid.
+pub(crate) fn shape(dims: &[u32]) -> Shape {
+    Shape::new(dims).unwrap()
+}
+
 /// A graph under construction.
 pub(crate) struct Net {
     pub(crate) graph: Graph,

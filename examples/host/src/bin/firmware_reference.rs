@@ -11,7 +11,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let [model, picture] = arguments.as_slice() else {
         return Err("usage: firmware_reference MODEL.sct PICTURE.bin".into());
     };
-    let file = ModelFile::open(Path::new(model))?;
+    let file = ModelFile::read(Path::new(model))?;
     let model = file.model(&Limits::EMBEDDED)?;
     let mut arena = ArenaBuf::for_model(&model);
     let mut session = Session::with_kernels(&model, arena.as_mut(), SCALAR)?;

@@ -21,8 +21,8 @@ fn load(x: &[f32]) -> f32x8 {
         .map_or(f32x8::ZERO, |lanes: &[f32; LANES]| f32x8::from(*lanes))
 }
 
-/// Starts of the tiles of `width` that cover `0..run`, the last one moved back.
-fn tiles(run: usize, width: usize) -> impl Iterator<Item = usize> {
-    let last = run.saturating_sub(width);
-    (0..run.div_ceil(width.max(1))).map(move |i| (i * width).min(last))
+/// Starts of the tiles of `width` that cover `0..span`, the last one moved back.
+fn tiles(span: usize, width: usize) -> impl Iterator<Item = usize> {
+    let last = span.saturating_sub(width);
+    (0..span.div_ceil(width.max(1))).map(move |i| (i * width).min(last))
 }

@@ -7,7 +7,7 @@ use secateur_format::encoding::{Block, BlockSink, Dense, RowSink, Value, View};
 use wide::f32x8;
 
 use super::{LANES, load, tiles};
-use crate::kernel::{Place, Spmm, Starts, scalar};
+use crate::kernel::{Place, Spmm, scalar};
 
 /// Vectors of a one-row tile: 32 columns.
 const ROW_VECTORS: usize = 4;
@@ -16,7 +16,7 @@ const BLOCK_ROWS: usize = 4;
 
 /// One row at a time, 32 columns: any encoding.
 pub(crate) fn spmm<'a, E: View<'a>, V: Value>(view: &E, task: &mut Spmm<'_>, value: PhantomData<V>) {
-    match task.run {
+    match task.span {
         0..LANES => scalar::spmm(view, task, value),
         LANES..32 => spmm_tiled::<E, V, 1>(view, task),
         _ => spmm_tiled::<E, V, ROW_VECTORS>(view, task),
@@ -24,7 +24,7 @@ pub(crate) fn spmm<'a, E: View<'a>, V: Value>(view: &E, task: &mut Spmm<'_>, val
 }
 
 fn spmm_tiled<'a, E: View<'a>, V: Value, const N: usize>(view: &E, task: &mut Spmm<'_>) {
-    for at in tiles(task.run, N * LANES) {
+    for at in tiles(task.span, N * LANES) {
         let place = task.place(at);
         view.visit::<V>(&mut RowTile::<N> { task, at, place });
     }
@@ -41,11 +41,7 @@ impl<const N: usize> RowSink for RowTile<'_, '_, N> {
     #[inline(always)]
     fn row(&mut self, row: usize, entries: impl Iterator<Item = (usize, f32)> + Clone) {
         let mut sums = [f32x8::splat(self.task.bias(row)); N];
-        let (x, offsets, base) = (
-            self.task.x,
-            Starts::from(self.task.offsets),
-            self.task.base(row) + self.at,
-        );
+        let (x, offsets, base) = (self.task.x, self.task.offsets, self.task.base(row) + self.at);
         for (col, w) in entries {
             let start = base.wrapping_add(offsets.of(col));
             let Some(x) = x.get(start..start.wrapping_add(N * LANES)) else {
@@ -60,15 +56,16 @@ impl<const N: usize> RowSink for RowTile<'_, '_, N> {
     }
 }
 
-/// Four rows by eight columns of a dense matrix; rows left over one at a time.
+/// Four rows by eight columns of a dense matrix; one row at a time where groups
+/// are not multiples of four rows.
 pub(crate) fn spmm_dense<V: Value>(view: &Dense<'_>, task: &mut Spmm<'_>, value: PhantomData<V>) {
     let Some(weights) = V::slice(&view.values) else { return };
     let cols = view.cols as usize;
     // Rows of one tile share their input, so they must be of one group.
-    if task.run < LANES || task.group_rows < BLOCK_ROWS || !task.group_rows.is_multiple_of(BLOCK_ROWS) {
+    if task.span < LANES || task.group_rows < BLOCK_ROWS || !task.group_rows.is_multiple_of(BLOCK_ROWS) {
         return spmm(view, task, value);
     }
-    for at in tiles(task.run, LANES) {
+    for at in tiles(task.span, LANES) {
         let place = task.place(at);
         for (i, rows) in weights.chunks_exact((cols * BLOCK_ROWS).max(1)).enumerate() {
             let row = i * BLOCK_ROWS;
@@ -96,7 +93,7 @@ pub(crate) fn spmm_block<V: Value>(view: &Block<'_>, task: &mut Spmm<'_>, value:
     // Rows of one tile share their input, so they must be of one group.
     let shared = r > 1 && task.group_rows.is_multiple_of(r);
     match (r, view.c) {
-        _ if !shared || task.run < 2 * LANES => spmm(view, task, value),
+        _ if !shared || task.span < 2 * LANES => spmm(view, task, value),
         (2, 1) => spmm_blocks::<V, 2, 1, 2>(view, task),
         (2, 2) => spmm_blocks::<V, 2, 2, 2>(view, task),
         (2, 4) => spmm_blocks::<V, 2, 4, 2>(view, task),
@@ -113,7 +110,7 @@ pub(crate) fn spmm_block<V: Value>(view: &Block<'_>, task: &mut Spmm<'_>, value:
 
 fn spmm_blocks<V: Value, const R: usize, const C: usize, const N: usize>(view: &Block<'_>, task: &mut Spmm<'_>) {
     let r = usize::from(view.r);
-    for at in tiles(task.run, N * LANES) {
+    for at in tiles(task.span, N * LANES) {
         let place = task.place(at);
         view.visit_blocks::<V>(&mut BlockTile::<R, C, N> { task, at, place, r });
     }
@@ -131,11 +128,7 @@ struct BlockTile<'s, 't, const R: usize, const C: usize, const N: usize> {
 impl<V: Value, const R: usize, const C: usize, const N: usize> BlockSink<V> for BlockTile<'_, '_, R, C, N> {
     #[inline(always)]
     fn block_row(&mut self, row: usize, columns: impl Iterator<Item = usize> + Clone, values: &[V]) {
-        let (x, offsets, base) = (
-            self.task.x,
-            Starts::from(self.task.offsets),
-            self.task.base(row) + self.at,
-        );
+        let (x, offsets, base) = (self.task.x, self.task.offsets, self.task.base(row) + self.at);
         let mut first = 0;
         while first < self.r {
             let mut sums: [[f32x8; N]; R] =
