@@ -5,10 +5,12 @@ pub mod reader;
 pub mod writer;
 
 mod crc;
+mod host;
 mod node;
 mod sections;
 
 pub use crc::crc32c;
+pub use host::PreprocessView;
 pub use sections::{Section, arena_bytes, section_name};
 
 /// First eight bytes of every file: a byte that is no ASCII, the name, and line
