@@ -270,7 +270,7 @@ pub fn emit_lowered(source: &Graph, graph: &Graph, options: &EmitOptions) -> Res
 fn as_dense(desc: MatrixDesc) -> MatrixDesc {
     MatrixDesc {
         encoding: Encoding::Dense,
-        stored: desc.rows * desc.cols,
+        stored: desc.rows.saturating_mul(desc.cols),
         ..desc
     }
 }
