@@ -15,7 +15,7 @@ pub(crate) struct Carved<'a> {
 impl<'a> Carved<'a> {
     /// Cuts output and scratch out of the arena; `None` if they overlap or lie outside.
     pub(crate) fn new(arena: &'a mut [f32], output: Range, scratch: Range) -> Option<Self> {
-        let elems = |range: Range| (range.start as usize / 4, range.bytes() as usize / 4);
+        let elems = |range: Range| (range.elems().start, range.elems().len());
         let (output, scratch) = (elems(output), elems(scratch));
         if scratch.1 == 0 {
             let (before, output_slice, after) = cut(arena, 0, output)?;
@@ -48,11 +48,10 @@ impl<'a> Carved<'a> {
 
     /// The elements of a range outside output and scratch.
     pub(crate) fn get(&self, range: Range) -> Option<&'a [f32]> {
-        let (start, len) = (range.start as usize / 4, range.bytes() as usize / 4);
-        self.rest.iter().find_map(|&(base, piece)| {
-            let from = start.checked_sub(base)?;
-            piece.get(from..from.checked_add(len)?)
-        })
+        let range = range.elems();
+        self.rest
+            .iter()
+            .find_map(|&(base, piece)| piece.get(range.start.checked_sub(base)?..range.end.checked_sub(base)?))
     }
 }
 

@@ -83,9 +83,7 @@ impl<'m, 'a> Session<'m, 'a> {
         }
         let id = ValueId(index as u16);
         let range = self.model.plan().value(id, self.model.shape(id));
-        self.arena
-            .get_mut(range.start as usize / 4..range.end as usize / 4)
-            .ok_or(missing)
+        self.arena.get_mut(range.elems()).ok_or(missing)
     }
 
     /// Output `index`, valid after a run.
@@ -100,9 +98,7 @@ impl<'m, 'a> Session<'m, 'a> {
         };
         let id = self.model.outputs().nth(index).ok_or(missing)?;
         let range = self.model.plan().value(id, self.model.shape(id));
-        self.arena
-            .get(range.start as usize / 4..range.end as usize / 4)
-            .ok_or(missing)
+        self.arena.get(range.elems()).ok_or(missing)
     }
 
     /// Runs the model once.
@@ -127,7 +123,7 @@ impl<'m, 'a> Session<'m, 'a> {
                 node: node.index as u32,
             };
             op::run(&self.model, &node, carved.ok_or(internal)?, self.kernels)?;
-            let result = self.arena.get(output.start as usize / 4..output.end as usize / 4);
+            let result = self.arena.get(output.elems());
             after(node.index, result.unwrap_or(&[]));
         }
         Ok(())

@@ -53,6 +53,11 @@ impl Range {
         self.end.saturating_sub(self.start)
     }
 
+    /// The same range in f32 elements: where it lies in an arena of floats.
+    pub fn elems(&self) -> core::ops::Range<usize> {
+        self.start as usize / 4..self.end as usize / 4
+    }
+
     fn overlaps(&self, other: &Self) -> bool {
         self.start < other.end && other.start < self.end
     }
