@@ -13,7 +13,7 @@ pub struct Chunks<'a, T> {
 }
 
 /// Chunks of `len` elements of `items`.
-#[inline]
+#[inline(always)]
 pub fn chunks<T>(items: &[T], len: usize) -> Chunks<'_, T> {
     Chunks {
         rest: if len == 0 { &[] } else { items },
@@ -24,7 +24,7 @@ pub fn chunks<T>(items: &[T], len: usize) -> Chunks<'_, T> {
 impl<'a, T> Iterator for Chunks<'a, T> {
     type Item = &'a [T];
 
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Option<&'a [T]> {
         if self.rest.is_empty() {
             return None;
@@ -43,7 +43,7 @@ pub struct ChunksMut<'a, T> {
 }
 
 /// Mutable chunks of `len` elements of `items`.
-#[inline]
+#[inline(always)]
 pub fn chunks_mut<T>(items: &mut [T], len: usize) -> ChunksMut<'_, T> {
     ChunksMut {
         rest: if len == 0 { &mut [] } else { items },
@@ -54,7 +54,7 @@ pub fn chunks_mut<T>(items: &mut [T], len: usize) -> ChunksMut<'_, T> {
 impl<'a, T> Iterator for ChunksMut<'a, T> {
     type Item = &'a mut [T];
 
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Option<&'a mut [T]> {
         let rest = core::mem::take(&mut self.rest);
         if rest.is_empty() {

@@ -2,11 +2,11 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use secateur_runtime::kernel::Kernel;
-use secateur_runtime::{ArenaBuf, Model, RunError, Session};
+use secateur_runtime::{ArenaBuf, Model, RunError};
 use thiserror::Error;
 
 use crate::data::{Dataset, Defect, Preprocess};
+use crate::engine::Engine;
 
 /// Top-1 accuracy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,7 +81,7 @@ pub enum EvalError {
 /// An [`EvalError`].
 pub fn accuracy(
     model: &Model<'_>,
-    kernels: &'static [Kernel],
+    engine: &Engine,
     dataset: &Dataset,
     preprocess: &Preprocess,
     tick: impl Fn() + Sync,
@@ -114,7 +114,7 @@ pub fn accuracy(
     let next = AtomicUsize::new(0);
     let work = || -> Result<Vec<(usize, bool)>, EvalError> {
         let mut arena = ArenaBuf::for_model(model);
-        let mut session = Session::with_kernels(model, arena.as_mut(), kernels)?;
+        let mut session = engine.session(model, arena.as_mut())?;
         let mut results = Vec::new();
         loop {
             let sample = next.fetch_add(1, Ordering::Relaxed);

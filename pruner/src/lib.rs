@@ -3,17 +3,21 @@
 //! The pipeline, each step a module: [`source`] imports a model, [`prune`](mod@prune)
 //! sets weights to zero by a [`criterion`] under a [`mask`] pattern, [`mod@lower`]
 //! folds and fuses, [`mod@emit`] chooses encodings, writes the `.sct` file and proves
-//! it against the dense [`reference`](mod@reference), [`mod@eval`] and [`mod@bench`] measure it.
+//! it against the dense [`reference`](mod@reference), [`mod@eval`] and [`mod@bench`] measure it,
+//! run by an [`mod@engine`]; [`advice`] says why it runs as it does.
 #![forbid(unsafe_code)]
 
+pub mod advice;
 pub mod bench;
 pub mod cli;
 pub mod criterion;
 pub mod data;
 pub mod emit;
+pub mod engine;
 pub mod eval;
 pub mod layer;
 pub mod lower;
+pub mod machine;
 pub mod mask;
 pub mod prune;
 pub mod reference;

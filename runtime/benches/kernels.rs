@@ -25,6 +25,7 @@ fn encoding(layout: Layout, sparsity: f64) -> Option<Encoding> {
         Layout::Csr16 => Encoding::Csr16,
         Layout::Win8 => Encoding::Win8,
         Layout::Bitmask => Encoding::Bitmask,
+        Layout::Activations => return None,
         Layout::Nm if sparsity == 0.0 => return None,
         // Nearest to 90 %: 12.5 % are stored.
         Layout::Nm => Encoding::Nm { n: 2, m: 16 },
@@ -152,7 +153,10 @@ fn main() {
             );
             let mut group = criterion.benchmark_group(&title);
             let mut lines: Vec<Line> = Vec::new();
-            for kernel in kernel::ALL.iter().filter(|k| k.problem() == Problem::Spmm) {
+            for kernel in kernel::ALL
+                .iter()
+                .filter(|k| k.problem() == Problem::Spmm && k.isa.available())
+            {
                 let Some(bench) = bench(kernel, shape, sparsity) else {
                     continue;
                 };

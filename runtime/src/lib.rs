@@ -34,6 +34,8 @@ mod error;
 mod file;
 pub mod kernel;
 mod op;
+#[cfg(feature = "alloc")]
+pub mod prepared;
 mod session;
 
 #[cfg(feature = "alloc")]

@@ -7,37 +7,15 @@ mod common;
 use common::case::CONV;
 use common::net::{Net, shape};
 use proptest::prelude::*;
-use secateur_format::op::{Conv2d, Linear, Pool, PoolKind};
+use secateur_format::op::{Conv2d, Pool, PoolKind};
 use secateur_format::{Activation, MAX_RANK, Op, Shape, ValueId};
 
 const KINDS: [PoolKind; 3] = [PoolKind::Max, PoolKind::Average, PoolKind::AverageWithPadding];
 
-/// Appends a convolution with random weights, and a bias every other time.
-fn conv(net: &mut Net, conv: Conv2d, input: ValueId) -> ValueId {
-    let cols = conv
-        .cols(net.shape(input).dims()[0])
-        .expect("groups divide the channels");
-    let weight = net.weight(conv.out_channels, cols);
-    let bias = net.rng.next().is_multiple_of(2).then(|| net.bias(conv.out_channels));
-    net.node(Op::Conv2d(Conv2d { weight, bias, ..conv }), &[input])
-}
-
-fn linear(net: &mut Net, out_features: u32, activation: Activation, input: ValueId) -> ValueId {
-    let weight = net.weight(out_features, net.shape(input).dims()[0]);
-    let bias = net.rng.next().is_multiple_of(2).then(|| net.bias(out_features));
-    let op = Linear {
-        weight,
-        bias,
-        out_features,
-        activation,
-    };
-    net.node(Op::Linear(op), &[input])
-}
-
 fn check_conv(seed: u64, op: Conv2d, input: [u32; 3]) {
     let mut net = Net::new(seed);
     let x = net.input(&input);
-    conv(&mut net, op, x);
+    net.conv(op, x);
     net.check();
 }
 
@@ -122,7 +100,7 @@ fn linear_of_a_vector_and_of_tokens() {
         for out_features in [1, 10, 16] {
             let mut net = Net::new(seed as u64);
             let x = net.input(dims);
-            linear(&mut net, out_features, Activation::Gelu, x);
+            net.linear(out_features, Activation::Gelu, x);
             net.check();
         }
     }
@@ -296,7 +274,7 @@ fn grow(net: &mut Net) {
                 ..CONV
             };
             if Op::Conv2d(op).infer(&[x_shape]).is_ok() {
-                conv(net, op, x);
+                net.conv(op, x);
             }
         }
         (3, _) if dims.len() == 3 => {
@@ -312,7 +290,7 @@ fn grow(net: &mut Net) {
             net.node(Op::GlobalAvgPool, &[x]);
         }
         (0..=4, _) if dims.len() <= 2 => {
-            linear(net, 1 + elems % 16, activation, x);
+            net.linear(1 + elems % 16, activation, x);
         }
         (5, _) => {
             net.node(Op::Activation(activation), &[x]);

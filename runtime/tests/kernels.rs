@@ -10,7 +10,7 @@ use common::case::{CONV, Case, Panel, Task};
 use proptest::prelude::*;
 use secateur_format::op::Conv2d;
 use secateur_runtime::Activation;
-use secateur_runtime::kernel::{self, Problem};
+use secateur_runtime::kernel::{self, Isa, Kernel};
 
 const ACTIVATIONS: [Activation; 9] = [
     Activation::Identity,
@@ -47,9 +47,24 @@ fn plain() -> [Case; 3] {
 #[test]
 fn all_kernels_are_reached_and_named_once() {
     let run: BTreeSet<&str> = plain().iter().flat_map(Case::check).collect();
-    let all: BTreeSet<&str> = kernel::ALL.iter().map(|k| k.name).collect();
+    let problems = plain().map(|case| case.problem());
+    let here = |k: &&Kernel| problems.contains(&k.problem()) && k.isa.available();
+    let all: BTreeSet<&str> = kernel::ALL.iter().filter(here).map(|k| k.name).collect();
     assert_eq!(run, all);
-    assert_eq!(all.len(), kernel::ALL.len());
+    let names: BTreeSet<&str> = kernel::ALL.iter().map(|k| k.name).collect();
+    assert_eq!(names.len(), kernel::ALL.len());
+}
+
+/// Instruction sets follow each other from the best to the plainest, and a list
+/// that starts with any of them has all that is plainer.
+#[test]
+fn lists_end_with_the_plain_kernels() {
+    for kernel in kernel::ALL {
+        let list = kernel::up_to(kernel.isa);
+        assert!(list.iter().any(|k| k.name == kernel.name), "{}", kernel.name);
+        assert!(list.iter().any(|k| k.isa == Isa::Scalar));
+        assert!(list.first().is_some_and(|first| first.isa == kernel.isa));
+    }
 }
 
 #[test]
@@ -91,12 +106,79 @@ fn thin_matrices() {
     }
 }
 
-/// Every split of a run into tiles.
+/// Every split of a row into vectors, and of a matrix into groups of rows.
+#[test]
+fn rows_and_columns_around_vectors() {
+    for cols in (1..=70).chain([127, 128, 130, 255, 256, 257, 512, 520]) {
+        for (rows, density) in [(1, 1.0), (5, 0.5), (8, 0.3)] {
+            Case {
+                density,
+                ..Case::new(rows, cols, Task::Spmv)
+            }
+            .check();
+        }
+    }
+    for rows in 1..=17 {
+        Case::new(rows, 48, Task::Spmv).check();
+    }
+}
+
+/// More windows and columns than a kernel holds at once.
+#[test]
+fn wide_matrices() {
+    for (cols, density) in [(2500, 1.0), (70_000, 0.02)] {
+        Case {
+            density,
+            ..Case::new(4, cols, Task::Spmv)
+        }
+        .check();
+    }
+}
+
+/// An input that meets no weight has no influence, whatever it is.
+#[test]
+fn inputs_without_weights() {
+    for unmet in [f32::NAN, f32::INFINITY, f32::MAX] {
+        for (cols, density) in [(16, 1.0), (48, 0.5), (200, 0.3), (720, 0.1)] {
+            Case {
+                unmet: Some(unmet),
+                density,
+                ..Case::new(16, cols, Task::Spmv)
+            }
+            .check();
+        }
+    }
+}
+
+/// Every split of a run into vectors and small tiles, and the ends of wide tiles and bands.
 #[test]
 fn run_lengths() {
-    for run in 1..=2 * 32 + 7 {
-        for rows in [3, 16] {
+    for run in (1..=2 * 32 + 7).chain([127, 128, 129, 145, 196, 255, 256, 257, 400, 513]) {
+        for rows in [3, 10, 16] {
             Case::new(rows, 16, Task::Spmm(Panel::flat(run))).check();
+        }
+    }
+}
+
+/// More entries than are decoded at once.
+#[test]
+fn long_rows() {
+    for cols in [127, 128, 129, 384, 400] {
+        for density in [0.4, 1.0] {
+            let gaps = Panel {
+                groups: 2,
+                lines: 5,
+                line: 16,
+                keep: 14,
+                table: true,
+            };
+            for panel in [Panel::flat(7), Panel::flat(49), gaps] {
+                Case {
+                    density,
+                    ..Case::new(8, cols, Task::Spmm(panel))
+                }
+                .check();
+            }
         }
     }
 }
@@ -195,6 +277,7 @@ fn special_inputs() {
                     ..Case::new(16, 8, Task::Spmv)
                 },
                 Case::new(16, 48, Task::Spmm(Panel::flat(9))),
+                Case::new(16, 48, Task::Spmm(Panel::flat(40))),
                 Case::conv(conv, [16, 3, 4]),
             ] {
                 Case {
@@ -253,45 +336,45 @@ fn conv() -> impl Strategy<Value = Case> {
         })
 }
 
-/// A case of a problem, on random weights.
-fn case(problem: Problem) -> BoxedStrategy<Case> {
-    let shaped = match problem {
-        Problem::Spmv => (extent(), prop_oneof![extent(), 240..=600usize])
-            .prop_map(|(rows, cols)| Case::new(rows, cols, Task::Spmv))
-            .boxed(),
-        Problem::Spmm => (extent(), extent(), panel())
-            .prop_map(|(rows, cols, panel)| Case::new(panel.groups * rows, cols, Task::Spmm(panel)))
-            .boxed(),
-        Problem::DirectConv => conv().boxed(),
-    };
+fn spmv() -> impl Strategy<Value = Case> {
+    (extent(), prop_oneof![extent(), 240..=600usize]).prop_map(|(rows, cols)| Case::new(rows, cols, Task::Spmv))
+}
+
+fn spmm() -> impl Strategy<Value = Case> {
+    (extent(), extent(), panel())
+        .prop_map(|(rows, cols, panel)| Case::new(panel.groups * rows, cols, Task::Spmm(panel)))
+}
+
+/// A case on random weights.
+fn case(shaped: impl Strategy<Value = Case>) -> impl Strategy<Value = Case> {
     let density = prop_oneof![0.0..=1.0f32, Just(0.1)];
     let activation = prop::sample::select(ACTIVATIONS.to_vec());
-    (shaped, density, any::<bool>(), activation, any::<u64>())
-        .prop_map(|(case, density, bias, activation, seed)| Case {
+    (shaped, density, any::<bool>(), activation, any::<u64>()).prop_map(|(case, density, bias, activation, seed)| {
+        Case {
             density,
             bias,
             activation,
             seed,
             ..case
-        })
-        .boxed()
+        }
+    })
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
-    fn spmv_is_right(case in case(Problem::Spmv)) {
+    fn spmv_is_right(case in case(spmv())) {
         case.check();
     }
 
     #[test]
-    fn spmm_is_right(case in case(Problem::Spmm)) {
+    fn spmm_is_right(case in case(spmm())) {
         case.check();
     }
 
     #[test]
-    fn direct_conv_is_right(case in case(Problem::DirectConv)) {
+    fn direct_conv_is_right(case in case(conv())) {
         case.check();
     }
 }

@@ -2,6 +2,7 @@
 
 use secateur::data;
 use secateur::emit::EmitOptions;
+use secateur::engine::Engine;
 use secateur::eval::{Accuracy, accuracy};
 use secateur::lower::lower;
 use secateur_format::Limits;
@@ -18,7 +19,7 @@ fn measured(graph: &Graph, data: &str, kernels: &'static [Kernel]) -> Accuracy {
     let model = Model::read(file.as_ref(), &Limits::HOST).unwrap();
     let loaded = data::load(&path("models/data").join(data)).unwrap();
     let preprocess = loaded.preprocess.unwrap_or_default();
-    accuracy(&model, kernels, &loaded.dataset, &preprocess, || ()).unwrap()
+    accuracy(&model, &Engine::InPlace(kernels), &loaded.dataset, &preprocess, || ()).unwrap()
 }
 
 fn check(model: &str, data: &str, correct: usize, count: usize) {

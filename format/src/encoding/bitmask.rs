@@ -41,7 +41,7 @@ impl<'a> SetBits<'a> {
 impl Iterator for SetBits<'_> {
     type Item = usize;
 
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Option<usize> {
         while self.bits == 0 {
             self.bits = *self.bytes.next()?;
@@ -87,6 +87,7 @@ impl<'a> Bitmask<'a> {
         Ok(())
     }
 
+    #[inline(always)]
     pub(super) fn visit_rows<V: Value>(&self, sink: &mut impl RowSink) {
         let Some(values) = V::slice(&self.values) else { return };
         let masks = chunks(self.mask, row_bytes(self.cols));

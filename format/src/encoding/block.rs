@@ -151,6 +151,7 @@ impl<'a> Block<'a> {
 
     /// Visits the block rows in order: index of the first row, the block
     /// columns (strictly ascending), and the values, block after block.
+    #[inline(always)]
     pub fn visit_blocks<V: Value>(&self, sink: &mut impl BlockSink<V>) {
         let Some(mut rest) = V::slice(&self.values) else { return };
         let size = usize::from(self.r) * usize::from(self.c);
@@ -176,6 +177,7 @@ impl<'a> Block<'a> {
         }
     }
 
+    #[inline(always)]
     pub(super) fn visit_rows<V: Value>(&self, sink: &mut impl RowSink) {
         self.visit_blocks::<V>(&mut ByRow {
             r: usize::from(self.r),
@@ -199,6 +201,7 @@ struct ByRow<'s, S> {
 }
 
 impl<V: Value, S: RowSink> BlockSink<V> for ByRow<'_, S> {
+    #[inline(always)]
     fn block_row(&mut self, row: usize, columns: impl Iterator<Item = usize> + Clone, values: &[V]) {
         let (r, c) = (self.r, self.c);
         for i in 0..r {

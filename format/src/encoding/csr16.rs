@@ -83,6 +83,7 @@ impl<'a> Csr16<'a> {
         Ok(())
     }
 
+    #[inline(always)]
     pub(super) fn visit_rows<V: Value>(&self, sink: &mut impl RowSink) {
         let Some(values) = V::slice(&self.values) else { return };
         let rows = rows_of(self.row_start, self.columns).zip(rows_of(self.row_start, values));

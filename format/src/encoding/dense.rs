@@ -20,6 +20,7 @@ impl<'a> Dense<'a> {
         })
     }
 
+    #[inline(always)]
     pub(super) fn visit_rows<V: Value>(&self, sink: &mut impl RowSink) {
         let Some(values) = V::slice(&self.values) else { return };
         for (row, weights) in chunks(values, self.cols as usize).enumerate() {

@@ -121,7 +121,7 @@ macro_rules! views {
                 }
             }
 
-            #[inline]
+            #[inline(always)]
             fn visit<V: Value>(&self, sink: &mut impl RowSink) {
                 self.visit_rows::<V>(sink);
             }

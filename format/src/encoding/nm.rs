@@ -50,7 +50,7 @@ pub(super) fn index_len(desc: &MatrixDesc, n: u8, m: u8) -> Option<u64> {
 }
 
 /// Position `i` of a row.
-#[inline]
+#[inline(always)]
 fn position(bytes: &[u8], bits: u32, i: usize) -> usize {
     let bit = i * bits as usize;
     let low = bytes.get(bit / 8).copied().unwrap_or(0);
@@ -97,6 +97,7 @@ impl<'a> Nm<'a> {
         row_bytes(self.cols, self.n, self.m).max(1)
     }
 
+    #[inline(always)]
     pub(super) fn visit_rows<V: Value>(&self, sink: &mut impl RowSink) {
         let Some(values) = V::slice(&self.values) else { return };
         let bits = position_bits(self.m);

@@ -49,7 +49,7 @@ impl<'a> RowColumns<'a> {
 impl Iterator for RowColumns<'_> {
     type Item = usize;
 
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Option<usize> {
         while self.left == 0 {
             self.counts = self.counts.get(1..)?;
@@ -121,6 +121,7 @@ impl<'a> Win8<'a> {
         check(self.counts, self.columns, self.cols)
     }
 
+    #[inline(always)]
     pub(super) fn visit_rows<V: Value>(&self, sink: &mut impl RowSink) {
         let Some(values) = V::slice(&self.values) else { return };
         let windows = windows(self.cols);

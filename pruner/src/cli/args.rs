@@ -7,10 +7,15 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use regex::Regex;
 use secateur_format::encoding::ValueType;
 use secateur_format::plan::planner::{PlanOptions, Scratch};
+use secateur_runtime::prepared::{Choice, Options};
 
+use super::bench::{Assertion, SyntheticArgs};
+use super::engine::{EngineArgs, KernelArgs, MachineArgs};
+use super::error::CliError;
 use crate::criterion::Criterion;
 use crate::data::Preprocess;
 use crate::emit::EncodingChoice;
+use crate::engine::Engine;
 use crate::mask::{Pattern, Scope};
 use crate::prune::{Fallback, Rule};
 
@@ -259,6 +264,8 @@ pub(super) struct RunArgs {
     /// Apply the preprocessing that is stored with the model
     #[arg(long)]
     pub(super) preprocess: bool,
+    #[command(flatten)]
+    pub(super) engine: EngineArgs,
 }
 
 #[derive(Debug, Args)]
@@ -271,31 +278,7 @@ pub(super) struct EvalArgs {
     #[command(flatten)]
     pub(super) preprocess: PreprocessArgs,
     #[command(flatten)]
-    pub(super) kernels: KernelArg,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct KernelArg {
-    /// Which kernels may run
-    #[arg(long, default_value = "best", value_enum)]
-    kernels: KernelSet,
-}
-
-impl KernelArg {
-    pub(super) fn get(&self) -> &'static [secateur_runtime::kernel::Kernel] {
-        match self.kernels {
-            KernelSet::Best => secateur_runtime::kernel::ALL,
-            KernelSet::Scalar => secateur_runtime::kernel::SCALAR,
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum KernelSet {
-    /// The preferred ones of this build
-    Best,
-    /// The scalar oracle
-    Scalar,
+    pub(super) engine: EngineArgs,
 }
 
 #[derive(Debug, Args)]
@@ -314,20 +297,80 @@ pub(super) struct ExplainArgs {
     /// Show all candidates of every layer, not only the best
     #[arg(long)]
     pub(super) all: bool,
+    /// Measure all candidates of every layer, not only the chosen one and dense: some seconds
+    #[arg(long)]
+    pub(super) measure: bool,
+    #[command(flatten)]
+    kernels: KernelArgs,
+    #[command(flatten)]
+    machine: MachineArgs,
+}
+
+impl ExplainArgs {
+    /// How the model would be prepared.
+    pub(super) fn options(&self) -> Result<Options, CliError> {
+        Ok(Options {
+            kernels: self.kernels.get()?,
+            ..self.machine.options()?
+        })
+    }
 }
 
 #[derive(Debug, Args)]
 pub(super) struct BenchArgs {
-    #[command(flatten)]
-    pub(super) model: ModelArg,
+    #[arg(help = MODEL_HELP, required_unless_present = "calibrate")]
+    pub(super) model: Option<PathBuf>,
+    /// Measure this machine's kernels instead of a model, and write what predictions are made with: half a minute
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["model", "machine", "no_prepare"])]
+    pub(super) calibrate: Option<PathBuf>,
+    /// Replace the file of --calibrate if it exists
+    #[arg(long, conflicts_with = "model")]
+    pub(super) force: bool,
     /// Least number of runs
     #[arg(long, default_value_t = 20, allow_negative_numbers = true)]
     pub(super) runs: usize,
     /// Least time, in seconds
     #[arg(long, default_value_t = 1.0, allow_negative_numbers = true)]
     pub(super) seconds: f64,
+    /// Samples of a run, one after another
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = parse_batch)]
+    pub(super) batch: usize,
+    /// Choose each layer's kernel by measuring all candidates
+    #[arg(long, conflicts_with = "no_prepare")]
+    tune: bool,
+    /// A condition that must hold, such as 'speedup>=3' (repeatable)
+    #[arg(long = "assert", value_name = "EXPR", value_parser = Assertion::from_str)]
+    pub(super) assertions: Vec<Assertion>,
     #[command(flatten)]
-    pub(super) kernels: KernelArg,
+    pub(super) synthetic: SyntheticArgs,
+    #[command(flatten)]
+    engine: EngineArgs,
+    #[command(flatten)]
+    machine: MachineArgs,
+}
+
+impl BenchArgs {
+    /// How both models are prepared, if they are.
+    pub(super) fn options(&self) -> Result<Options, CliError> {
+        Ok(Options {
+            kernels: self.engine.kernels()?,
+            choice: if self.tune { Choice::Measure } else { Choice::Predict },
+            ..self.machine.options()?
+        })
+    }
+
+    /// How both models are run.
+    pub(super) fn engine(&self) -> Result<Engine, CliError> {
+        self.engine.with(self.options()?)
+    }
+}
+
+fn parse_batch(text: &str) -> Result<usize, String> {
+    let count: usize = text.parse().map_err(|_| format!("`{text}` is not a number"))?;
+    if (1..=65_536).contains(&count) {
+        return Ok(count);
+    }
+    Err("must be from 1 to 65536".to_owned())
 }
 
 #[derive(Debug, Args)]

@@ -4,7 +4,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use secateur_format::encoding::ValueType;
-use secateur_runtime::kernel::ALL;
 use secateur_runtime::{ArenaBuf, Model};
 use serde_json::json;
 
@@ -18,6 +17,7 @@ use crate::bench::{BenchOptions, measure};
 use crate::criterion::Criterion;
 use crate::data::{self, Loaded};
 use crate::emit::{EmitOptions, Emitted, EncodingChoice, Family, emit};
+use crate::engine::Engine;
 use crate::mask::{Pattern, Scope};
 use crate::prune::{Fallback, PruneOptions, prune};
 use crate::source::{self, Model as Source};
@@ -108,16 +108,18 @@ fn report(
         .iter()
         .map(|bytes| read(bytes.as_ref(), path))
         .collect::<Result<Vec<Model<'_>>, _>>()?;
+    let engine = Engine::default();
     let accuracies = models
         .iter()
-        .map(|model| evaluate(model, ALL, &data.dataset, &preprocess, "eval", out))
+        .map(|model| evaluate(model, &engine, &data.dataset, &preprocess, "eval", out))
         .collect::<Result<Vec<_>, _>>()?;
     let options = BenchOptions {
         runs: 200,
         time: Duration::from_secs(1),
+        batch: 1,
     };
     let references: Vec<&Model<'_>> = models.iter().collect();
-    let times = measure(&references, ALL, &options).map_err(|e| CliError::unreadable(path, e))?;
+    let times = measure(&references, &engine, &options).map_err(|e| CliError::unreadable(path, e))?;
 
     let rows: Vec<_> = VARIANTS
         .iter()

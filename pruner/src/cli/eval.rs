@@ -1,7 +1,6 @@
 //! `secateur eval`
 
 use secateur_runtime::Model;
-use secateur_runtime::kernel::Kernel;
 use serde_json::json;
 
 use super::args::EvalArgs;
@@ -9,6 +8,7 @@ use super::error::CliError;
 use super::model::{Opened, dense_options};
 use super::output::{Output, percent, table};
 use crate::data::{self, Dataset, Preprocess};
+use crate::engine::Engine;
 use crate::eval::{Accuracy, accuracy};
 
 pub(super) fn run(args: &EvalArgs, out: &Output) -> Result<(), CliError> {
@@ -17,7 +17,7 @@ pub(super) fn run(args: &EvalArgs, out: &Output) -> Result<(), CliError> {
     let preprocess = opened.preprocess(args.preprocess.get(), loaded.preprocess)?;
     let runnable = opened.runnable(&dense_options())?;
     let model = runnable.model(&args.model.model)?;
-    let accuracy = evaluate(&model, args.kernels.get(), &loaded.dataset, &preprocess, "eval", out)?;
+    let accuracy = evaluate(&model, &args.engine.get()?, &loaded.dataset, &preprocess, "eval", out)?;
 
     let names = loaded.dataset.class_names();
     let name = |class: usize| names.get(class).cloned().unwrap_or_else(|| class.to_string());
@@ -53,14 +53,14 @@ pub(super) fn run(args: &EvalArgs, out: &Output) -> Result<(), CliError> {
 /// Accuracy, with a progress bar.
 pub(super) fn evaluate(
     model: &Model<'_>,
-    kernels: &'static [Kernel],
+    engine: &Engine,
     dataset: &Dataset,
     preprocess: &Preprocess,
     what: &'static str,
     out: &Output,
 ) -> Result<Accuracy, CliError> {
     let bar = out.progress(dataset.len(), what);
-    let result = accuracy(model, kernels, dataset, preprocess, || bar.inc(1));
+    let result = accuracy(model, engine, dataset, preprocess, || bar.inc(1));
     bar.finish_and_clear();
     Ok(result?)
 }

@@ -1,42 +1,50 @@
 //! `secateur kernels`
 
-use secateur_runtime::kernel::ALL;
+use secateur_runtime::kernel::{ALL, Kernel};
 use serde_json::json;
 
+use super::engine::isa_name;
 use super::error::CliError;
 use super::output::{Output, table};
 
 pub(super) fn run(out: &Output) -> Result<(), CliError> {
     let lower = |name: &dyn std::fmt::Debug| format!("{name:?}").to_lowercase();
-    let kernels: Vec<_> = ALL
-        .iter()
-        .map(|k| {
-            (
-                k.name,
-                lower(&k.problem()),
-                lower(&k.layout),
-                k.values.name(),
-                lower(&k.isa),
-            )
-        })
-        .collect();
     let json = json!({
-        "kernels": kernels
-            .iter()
-            .map(|(name, problem, layout, values, isa)| {
-                json!({"name": name, "problem": problem, "encoding": layout, "values": values, "isa": isa})
-            })
-            .collect::<Vec<_>>()
+        "kernels": ALL.iter().map(|k| json!({
+            "name": k.name,
+            "problem": lower(&k.problem()),
+            "encoding": lower(&k.layout),
+            "values": k.values.name(),
+            "isa": isa_name(k.isa),
+            "available": k.isa.available(),
+        })).collect::<Vec<_>>()
     });
     out.result(&json, || {
-        let rows = kernels.iter().map(|(name, problem, layout, values, isa)| {
-            [*name, problem, layout, values, isa].map(str::to_owned).to_vec()
-        });
-        table(
-            &["kernel, the preferred first", "problem", "encoding", "values", "isa"],
-            5,
-            rows,
-        )
+        let cells = |k: &Kernel| {
+            let available = if k.isa.available() {
+                "available"
+            } else {
+                "not on this CPU"
+            };
+            let (problem, layout) = (lower(&k.problem()), lower(&k.layout));
+            vec![
+                k.name.to_owned(),
+                problem,
+                layout,
+                k.values.name().to_owned(),
+                isa_name(k.isa),
+                available.to_owned(),
+            ]
+        };
+        let header = [
+            "kernel, the preferred first",
+            "problem",
+            "encoding",
+            "values",
+            "isa",
+            "",
+        ];
+        table(&header, 6, ALL.iter().map(cells))
     })?;
     Ok(())
 }

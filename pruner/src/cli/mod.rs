@@ -5,6 +5,7 @@ mod args;
 mod bench;
 mod convert;
 mod demo;
+mod engine;
 mod error;
 mod eval;
 mod explain;

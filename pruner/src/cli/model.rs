@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 use secateur_format::Limits;
 use secateur_format::container::MAGIC;
 use secateur_format::encoding::ValueType;
+use secateur_format::graph::Graph;
 use secateur_format::plan::planner::{PlanOptions, Scratch};
 use secateur_runtime::{ArenaBuf, LoadError, Model, ModelFile};
 
 use super::error::CliError;
 use super::output::Output;
 use crate::data::Preprocess;
-use crate::emit::{EmitOptions, EncodingChoice, Family, emit, emit_lowered};
+use crate::emit::{EmitError, EmitOptions, EncodingChoice, Family, emit, write};
+use crate::lower::lower;
 use crate::source::{self, sct};
 
 /// A model as given, and as it runs.
@@ -81,20 +83,31 @@ impl Opened {
         }
     }
 
-    /// The model with all weights dense, otherwise as the file stores it.
-    pub(super) fn dense(&self) -> Result<(ArenaBuf, ValueType), CliError> {
-        let graph = &self.source.graph;
-        let Some(model) = self.sct()? else {
-            return Ok((ArenaBuf::copy_of(&emit(graph, &dense_options())?.bytes), ValueType::F32));
-        };
-        // Node by node the same: nothing is lowered that the file runs as it is.
-        let values = value_type(&model);
+    /// A graph of this model, with the weights it has or others, written as the model is. Not
+    /// checked: for measurements.
+    pub(super) fn unchecked(&self, graph: &Graph, encoding: EncodingChoice) -> Result<ArenaBuf, CliError> {
         let options = EmitOptions {
-            values,
-            plan: plan_options(&model),
-            ..dense_options()
+            encoding,
+            ..EmitOptions::default()
         };
-        Ok((ArenaBuf::copy_of(&emit_lowered(graph, graph, &options)?.bytes), values))
+        let written = match self.sct()? {
+            // Node by node the same: nothing is lowered that the file runs as it is.
+            Some(model) => {
+                let options = EmitOptions {
+                    values: value_type(&model),
+                    plan: plan_options(&model),
+                    ..options
+                };
+                write(graph, &options)?
+            }
+            None => write(&lower(graph).map_err(EmitError::from)?, &options)?,
+        };
+        Ok(ArenaBuf::copy_of(&written.bytes))
+    }
+
+    /// The type of the stored weights.
+    pub(super) fn values(&self) -> Result<ValueType, CliError> {
+        Ok(self.sct()?.map_or(ValueType::F32, |model| value_type(&model)))
     }
 
     /// The preprocessing: flags, else the data's description, else the model's own, else none.

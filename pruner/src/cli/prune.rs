@@ -2,7 +2,6 @@
 
 use secateur_format::graph::Graph;
 use secateur_runtime::ArenaBuf;
-use secateur_runtime::kernel::ALL;
 use serde_json::json;
 
 use super::args::PruneArgs;
@@ -13,6 +12,7 @@ use super::model::{Opened, dense_options, read};
 use super::output::{Output, percent};
 use crate::criterion::Criterion;
 use crate::data;
+use crate::engine::Engine;
 use crate::eval::Accuracy;
 use crate::prune::{PruneOptions, PruneReport, prune};
 
@@ -41,7 +41,15 @@ pub(super) fn run(args: &PruneArgs, out: &Output) -> Result<(), CliError> {
     }
     let emitted = make(&graph, &args.write, &preprocess, info(args), out)?;
     let accuracy = |bytes: &[u8], what| match &data {
-        Some(loaded) => evaluate(&read(bytes, path)?, ALL, &loaded.dataset, &preprocess, what, out).map(Some),
+        Some(loaded) => evaluate(
+            &read(bytes, path)?,
+            &Engine::default(),
+            &loaded.dataset,
+            &preprocess,
+            what,
+            out,
+        )
+        .map(Some),
         None => Ok(None),
     };
     let before = match &data {

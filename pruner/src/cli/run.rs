@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use secateur_format::ValueId;
-use secateur_runtime::{ArenaBuf, Session};
+use secateur_runtime::ArenaBuf;
 use serde_json::json;
 
 use super::args::RunArgs;
@@ -62,7 +62,8 @@ pub(super) fn run(args: &RunArgs, out: &Output) -> Result<(), CliError> {
     let samples = data.len() / input.elems();
     let mut results = vec![0.0; samples * output.elems()];
     let mut arena = ArenaBuf::for_model(&model);
-    let mut session = Session::new(&model, arena.as_mut()).map_err(|e| unsupported(e.to_string()))?;
+    let session = args.engine.get()?.session(&model, arena.as_mut());
+    let mut session = session.map_err(|e| unsupported(e.to_string()))?;
     session
         .run_batch(&data, &mut results)
         .map_err(|e| unsupported(e.to_string()))?;

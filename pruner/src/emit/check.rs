@@ -2,13 +2,15 @@
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
+use rayon::prelude::*;
 use secateur_format::Limits;
 use secateur_format::encoding::{Matrix, Packed, Quantized, decode};
 use secateur_format::graph::Graph;
-use secateur_runtime::kernel::{ALL, Kernel, SCALAR};
-use secateur_runtime::{ArenaBuf, Model, RunError, Session};
+use secateur_runtime::kernel::{ALL, SCALAR};
+use secateur_runtime::{ArenaBuf, Model, RunError};
 use thiserror::Error;
 
+use crate::engine::Engine;
 use crate::reference;
 use crate::source::sct;
 
@@ -23,6 +25,10 @@ const SMALLEST_SCALE: f64 = 1e-3;
 /// Inputs tried. More than one, because a single output may happen to cancel to
 /// next to nothing.
 const SAMPLES: usize = 3;
+
+/// From so many multiplications on, one input is enough if no output has fewer numbers than this:
+/// they do not all cancel.
+const LARGE: (u64, usize) = (500_000_000, 100);
 
 /// What the comparison found.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -60,14 +66,13 @@ pub enum CheckError {
 /// Outputs of all samples: `[sample][output][element]`.
 type Outputs = Vec<Vec<Vec<f64>>>;
 
-/// Reads `bytes` back, runs them with every kernel list, and compares with the
-/// reference on pseudo-random inputs.
+/// Reads `bytes` back, runs them with every kernel list, in place and prepared, and compares
+/// with the reference on pseudo-random inputs. Works on all cores.
 ///
 /// # Errors
 /// A [`CheckError`].
 pub fn check(source: &Graph, lowered: &Graph, bytes: &[u8]) -> Result<Check, CheckError> {
-    let unsupported = |what: &dyn std::fmt::Display| CheckError::Unsupported(what.to_string());
-    let samples: Vec<Vec<Vec<f32>>> = (0..SAMPLES)
+    let samples: Vec<Vec<Vec<f32>>> = (0..sample_count(source)?)
         .map(|sample| {
             let inputs = source.inputs.iter().enumerate();
             inputs
@@ -76,28 +81,52 @@ pub fn check(source: &Graph, lowered: &Graph, bytes: &[u8]) -> Result<Check, Che
         })
         .collect();
     let expect = |graph: &Graph| -> Result<Outputs, CheckError> {
-        samples
-            .iter()
-            .map(|x| reference::run(graph, &slices(x)).map_err(|e| unsupported(&e)))
-            .collect()
+        let outputs = samples.par_iter().map(|x| reference::run(graph, &slices(x)));
+        outputs.collect::<Result<_, _>>().map_err(unsupported)
     };
-    let lowering_error = difference(&expect(source)?, &expect(lowered)?);
-    differs("lowering", lowering_error)?;
-
     let aligned = ArenaBuf::copy_of(bytes);
-    let model = Model::read(aligned.as_ref(), &Limits::HOST).map_err(|e| unsupported(&e))?;
-    let stored = expect(&sct::graph(&model).map_err(|e| unsupported(&e))?)?;
-    let mut error = 0.0f64;
-    for kernels in [ALL, SCALAR] {
-        let found = samples.iter().map(|x| run(&model, kernels, &slices(x)));
-        let found = found
-            .collect::<Result<Outputs, RunError>>()
-            .map_err(|e| unsupported(&e))?;
-        let list_error = difference(&stored, &found);
-        differs("the runtime", list_error)?;
-        error = error.max(list_error);
-    }
+    let model = Model::read(aligned.as_ref(), &Limits::HOST).map_err(unsupported)?;
+    let decoded = sct::graph(&model).map_err(unsupported)?;
+    let engines = [Engine::InPlace(ALL), Engine::InPlace(SCALAR), Engine::default()];
+    let find = |engine: &Engine| -> Result<Outputs, CheckError> {
+        let outputs = samples.par_iter().map(|x| run(&model, engine, &slices(x)));
+        outputs.collect::<Result<_, _>>().map_err(unsupported)
+    };
+    let graphs = [source, lowered, &decoded];
+    let (expected, found) = rayon::join(
+        || graphs.into_par_iter().map(expect).collect::<Result<Vec<_>, _>>(),
+        || engines.par_iter().map(find).collect::<Result<Vec<_>, _>>(),
+    );
+    let expected = expected?;
+    let [source, lowered, stored] = expected.as_slice() else {
+        return Err(unsupported("nothing to compare with"));
+    };
+    let lowering_error = difference(source, lowered);
+    differs("lowering", lowering_error)?;
+    let errors = found?
+        .iter()
+        .map(|found| difference(stored, found))
+        .collect::<Vec<f64>>();
+    let error = errors.into_iter().fold(0.0, max_or_nan);
+    differs("the runtime", error)?;
     Ok(Check { error, lowering_error })
+}
+
+fn unsupported(what: impl std::fmt::Display) -> CheckError {
+    CheckError::Unsupported(what.to_string())
+}
+
+/// Inputs tried with a graph.
+fn sample_count(graph: &Graph) -> Result<usize, CheckError> {
+    let shapes = graph.shapes().map_err(unsupported)?;
+    let (nodes, outputs) = (shapes.iter().skip(graph.inputs.len()), &graph.outputs);
+    let products = graph.nodes.iter().zip(nodes).filter_map(|(node, out)| {
+        let weights = graph.tensor(node.op.weight()?)?;
+        Some(out.elems() as u64 * u64::from(weights.cols))
+    });
+    let smallest = outputs.iter().map(|id| shapes[usize::from(id.0)].elems()).min();
+    let large = products.sum::<u64>() >= LARGE.0 && smallest >= Some(LARGE.1);
+    Ok(if large { 1 } else { SAMPLES })
 }
 
 /// Checks that a packed matrix decodes to the weights it was packed from, bit for bit but
@@ -132,9 +161,9 @@ fn differs(what: &'static str, error: f64) -> Result<(), CheckError> {
     }
 }
 
-fn run(model: &Model<'_>, kernels: &'static [Kernel], inputs: &[&[f32]]) -> Result<Vec<Vec<f64>>, RunError> {
+fn run(model: &Model<'_>, engine: &Engine, inputs: &[&[f32]]) -> Result<Vec<Vec<f64>>, RunError> {
     let mut arena = ArenaBuf::for_model(model);
-    let mut session = Session::with_kernels(model, arena.as_mut(), kernels)?;
+    let mut session = engine.session(model, arena.as_mut())?;
     for (i, input) in inputs.iter().enumerate() {
         session.input_mut(i)?.copy_from_slice(input);
     }

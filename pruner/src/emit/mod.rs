@@ -180,6 +180,21 @@ impl Choice {
     }
 }
 
+/// A written model, not checked.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// The file.
+    pub bytes: Vec<u8>,
+    /// Bytes of the same file with all weights dense.
+    pub dense_bytes: u64,
+    /// Layer by layer.
+    pub choices: Vec<Choice>,
+    /// Size of the arena.
+    pub arena_bytes: u32,
+    /// Lower bound of any arena.
+    pub arena_lower_bound: u32,
+}
+
 /// A written model, checked.
 #[derive(Clone, Debug)]
 pub struct Emitted {
@@ -244,6 +259,24 @@ pub fn emit(source: &Graph, options: &EmitOptions) -> Result<Emitted, EmitError>
 /// # Errors
 /// As [`emit`].
 pub fn emit_lowered(source: &Graph, graph: &Graph, options: &EmitOptions) -> Result<Emitted, EmitError> {
+    let written = write(graph, options)?;
+    let check = check(source, graph, &written.bytes)?;
+    Ok(Emitted {
+        bytes: written.bytes,
+        dense_bytes: written.dense_bytes,
+        choices: written.choices,
+        arena_bytes: written.arena_bytes,
+        arena_lower_bound: written.arena_lower_bound,
+        check,
+    })
+}
+
+/// Encodes and writes a lowered graph. Nothing is run: for measurements, which do not depend on
+/// what is computed. A file that is kept must pass [`check`](fn@check).
+///
+/// # Errors
+/// An [`EmitError`].
+pub fn write(graph: &Graph, options: &EmitOptions) -> Result<Written, EmitError> {
     let (choices, packed) = encode(graph, options)?;
     let extras = Extras {
         strip: options.strip,
@@ -256,14 +289,12 @@ pub fn emit_lowered(source: &Graph, graph: &Graph, options: &EmitOptions) -> Res
     let dense_bytes = Layout::new(graph, &dense_descs, &options.plan, &extras)?.file_len();
     let (arena_bytes, arena_lower_bound) = (layout.plan().arena_bytes, layout.plan().lower_bound);
     let bytes = layout.write(&packed)?;
-    let check = check(source, graph, &bytes)?;
-    Ok(Emitted {
+    Ok(Written {
         bytes,
         dense_bytes,
         choices,
         arena_bytes,
         arena_lower_bound,
-        check,
     })
 }
 

@@ -99,13 +99,57 @@ fn wrong_usage_is_2() {
         &["eval", "a.sct", "--data", DATA, "--std", "1,0"],
         &["bench", "a.sct", "--seconds", "-1"],
         &["bench", "a.sct", "--seconds", "nan"],
-        &["bench", "a.sct", "--kernels", "none"],
+        &["bench", "a.sct", "--isa", "none"],
+        &["bench"],
+        &["bench", "a.sct", "--calibrate", "m.json"],
+        &["bench", "a.sct", "--force"],
+        &["bench", "--calibrate", "a.sct"],
+        &["bench", "a.sct", "--threads", "0"],
+        &["bench", "a.sct", "--threads", "257"],
+        &["bench", "a.sct", "--threads", "x"],
+        &["bench", "a.sct", "--threads", "2", "--no-prepare"],
+        &["bench", "a.sct", "--tune", "--no-prepare"],
+        &["bench", "a.sct", "--batch", "0"],
+        &["bench", "a.sct", "--batch", "-1"],
+        &["bench", "a.sct", "--batch", "99999999"],
+        &["bench", "a.sct", "--all"],
+        &["bench", "a.sct", "--pattern", "4x1"],
+        &["bench", "a.sct", "--pattern", "3x1", "--synthetic-sparsity", "0.5"],
+        &["bench", "a.sct", "--synthetic-sparsity", "1"],
+        &["bench", "a.sct", "--synthetic-sparsity", "nan"],
+        &["bench", "a.sct", "--synthetic-sparsity", "0.9", "--pattern", "2:4"],
+        &["explain", "a.sct", "--threads", "0"],
+        &["explain", "a.sct", "--isa", "none"],
+        &["explain", "a.sct", "--no-prepare"],
+        &["run", "a.sct", "--input", "x.npy", "-o", "y.npy", "--isa", "none"],
         &["verify", MODEL],
         &["frobnicate"],
         &["inspect", "a.sct", "--force"],
     ] {
         folder.fails(2, args);
     }
+    for assertion in [
+        "",
+        "speedup",
+        "speedup=3",
+        "speed>=3",
+        ">=3",
+        "speedup>=",
+        "speedup>=x",
+        "bytes<nan",
+        "bytes>=1>2",
+    ] {
+        let message = folder.fails(2, &["bench", "a.sct", "--assert", assertion]);
+        assert!(message.contains("speedup, latency_ms"), "{message}");
+    }
+    // No machine has all instruction sets.
+    let absent = ["avx512", "avx2", "neon", "simd128"].map(|isa| {
+        let outcome = folder.run(&["bench", "a.sct", "--runs", "1", "--seconds", "0", "--isa", isa]);
+        let told = ["this CPU has no", "this build has no kernels for"].map(|text| outcome.stderr.contains(text));
+        assert_eq!(outcome.code == 2, told.contains(&true), "{}", outcome.stderr);
+        outcome.code == 2
+    });
+    assert!(absent.contains(&true));
     let before = bytes(folder.path("a.sct"));
     assert!(prune(&["--sparsity", "0.5", "--output", "a.sct"]).contains("error"));
     assert_eq!(bytes(folder.path("a.sct")), before);
@@ -144,6 +188,19 @@ fn unreadable_and_unsupported_are_3() {
         folder.fails(3, &["run", model, "--input", "x.npy", "-o", "y.npy"]);
         folder.fails(3, &["verify", model]);
         folder.fails(3, &["verify", "a.sct", "--against", model]);
+    }
+
+    for (name, text) in [
+        ("a.json", "{"),
+        ("b.json", "[]"),
+        ("c.json", "{\"machine\": \"m\"}"),
+        ("d.json", "\u{0}"),
+    ] {
+        folder.write(name, text.as_bytes());
+        for command in ["bench", "explain"] {
+            let message = folder.fails(3, &[command, "a.sct", "--machine", name]);
+            assert!(message.contains("not a machine file"), "{message}");
+        }
     }
 
     let onnx = bytes(ONNX);
@@ -206,6 +263,10 @@ fn input_and_output_are_4() {
     folder.fails(4, &["eval", "a.sct", "--data", "none.npz"]);
     folder.fails(4, &["run", "a.sct", "--input", "none.npy", "-o", "y.npy"]);
     folder.fails(4, &["verify", "a.sct", "--against", "none.onnx"]);
+    for command in ["bench", "explain"] {
+        folder.fails(4, &[command, "a.sct", "--machine", "none.json"]);
+    }
+    folder.fails(4, &["bench", "--calibrate", "none/m.json"]);
     folder.write("lost.toml", b"file = 'none.npz'\n");
     folder.fails(4, &["eval", "a.sct", "--data", "lost.toml"]);
     folder.write("model.toml", &bytes(MODEL));

@@ -2,6 +2,8 @@
 
 use secateur_format::Activation;
 
+use super::vector::{MOST_LANES, Vector};
+
 /// `activation(x)`. NaN stays NaN.
 #[inline(always)]
 pub fn apply(activation: Activation, x: f32) -> f32 {
@@ -9,17 +11,6 @@ pub fn apply(activation: Activation, x: f32) -> f32 {
         Activation::Identity => x,
         Activation::Relu => relu(x),
         _ => apply_rare(activation, x),
-    }
-}
-
-/// Applies `activation` to each of `sums`. The choice is made once, so that the
-/// usual loops are vectors.
-#[inline(always)]
-pub(super) fn apply_all(activation: Activation, sums: &mut [f32]) {
-    match activation {
-        Activation::Identity => {}
-        Activation::Relu => sums.iter_mut().for_each(|x| *x = relu(*x)),
-        _ => sums.iter_mut().for_each(|x| *x = apply_rare(activation, *x)),
     }
 }
 
@@ -57,4 +48,33 @@ fn apply_rare(activation: Activation, x: f32) -> f32 {
         Activation::HardSwish => x * relu6(x + 3.0) / 6.0,
         _ => x,
     }
+}
+
+/// `activation` of every lane; the rare ones lane by lane.
+///
+/// # Safety
+/// The CPU must have the instruction set of `V`.
+#[inline(always)]
+pub(super) unsafe fn activate<V: Vector>(activation: Activation, x: V) -> V {
+    // SAFETY: the caller's promise; the array has room for any vector.
+    unsafe {
+        match activation {
+            Activation::Identity => x,
+            Activation::Relu => x.at_least(V::splat(0.0)),
+            Activation::Relu6 => x.at_least(V::splat(0.0)).at_most(V::splat(6.0)),
+            Activation::LeakyRelu(slope) => x.scale_negative(V::splat(slope)),
+            _ => {
+                let mut lanes = [0.0f32; MOST_LANES];
+                x.store(lanes.as_mut_ptr());
+                rare_lanes(activation, &mut lanes);
+                V::load(lanes.as_ptr())
+            }
+        }
+    }
+}
+
+/// Not inlined, like [`apply_rare`].
+#[inline(never)]
+fn rare_lanes(activation: Activation, lanes: &mut [f32; MOST_LANES]) {
+    lanes.iter_mut().for_each(|x| *x = apply_rare(activation, *x));
 }

@@ -8,7 +8,7 @@ use secateur_format::op::Conv2d;
 
 use super::Task;
 use crate::RunError;
-use crate::kernel::{DirectConv, Offsets, Problem, Run, Spmm};
+use crate::kernel::{Depthwise, DirectConv, Offsets, Problem, Run, Spmm};
 
 /// The problem a convolution is run as, given the scratch memory it got.
 pub(super) fn problem(conv: &Conv2d, input: Shape, scratch_bytes: u32) -> Problem {
@@ -16,6 +16,11 @@ pub(super) fn problem(conv: &Conv2d, input: Shape, scratch_bytes: u32) -> Proble
         Ok(geometry) if geometry.scratch_bytes(conv) == scratch_bytes => Problem::Spmm,
         _ => Problem::DirectConv,
     }
+}
+
+/// Whether each output channel reads one input channel of many.
+pub(crate) fn is_depthwise(conv: &Conv2d, input: Shape) -> bool {
+    conv.groups > 1 && input.chw().is_some_and(|(channels, ..)| channels == conv.groups)
 }
 
 pub(super) fn run(task: &mut Task<'_, '_>, conv: &Conv2d) -> Result<(), RunError> {
@@ -34,6 +39,17 @@ pub(super) fn run(task: &mut Task<'_, '_>, conv: &Conv2d) -> Result<(), RunError
                 geometry: &geometry,
                 bias,
                 x,
+                y,
+            },
+        ),
+        Run::Depthwise(run) => run(
+            &matrix,
+            &mut Depthwise {
+                conv,
+                geometry: &geometry,
+                bias,
+                x,
+                first: 0,
                 y,
             },
         ),
@@ -64,9 +80,17 @@ pub(super) fn run(task: &mut Task<'_, '_>, conv: &Conv2d) -> Result<(), RunError
             };
             run(&matrix, &mut spmm);
         }
-        Run::Spmv(_) => return Err(internal),
+        _ => return Err(internal),
     }
     Ok(())
+}
+
+/// The offset of each weight column of a group; none for 1×1 kernels.
+#[cfg(feature = "alloc")]
+pub(crate) fn column_offsets(conv: &Conv2d, geometry: &ConvGeometry) -> alloc::vec::Vec<u32> {
+    let mut table = alloc::vec![0; geometry.table_len(conv)];
+    fill_table(conv, geometry, &mut table);
+    table
 }
 
 /// Writes the offset of each weight column of a group.
@@ -82,8 +106,8 @@ fn fill_table(conv: &Conv2d, geometry: &ConvGeometry, table: &mut [u32]) {
     }
 }
 
-/// Copies the input into zero-padded phase planes.
-fn pack(conv: &Conv2d, geometry: &ConvGeometry, x: &[f32], packed: &mut [f32]) {
+/// Copies channels of the input into zero-padded phase planes.
+pub(crate) fn pack(conv: &Conv2d, geometry: &ConvGeometry, x: &[f32], packed: &mut [f32]) {
     let ((_, h, w), row) = (geometry.input, geometry.row as usize);
     let channels = chunks(x, h as usize * w as usize);
     for (plane, target) in channels.zip(chunks_mut(packed, geometry.channel_stride())) {
@@ -108,8 +132,22 @@ fn pack_line(conv: &Conv2d, source: &[f32], phase_x: usize, line: &mut [f32]) {
     let padding = left.saturating_sub(phase_x).div_ceil(stride).min(line.len());
     let first = (padding * stride + phase_x).saturating_sub(left);
     let (zeros, rest) = line.split_at_mut_checked(padding).unwrap_or((&mut [], &mut []));
+    let source = source.get(first..).unwrap_or(&[]);
+    let copied = source.len().div_ceil(stride).min(rest.len());
+    let (rest, behind) = rest.split_at_mut_checked(copied).unwrap_or((&mut [], &mut []));
     zeros.fill(0.0);
-    let mut source = source.get(first..).unwrap_or(&[]).iter().step_by(stride);
-    rest.iter_mut()
-        .for_each(|slot| *slot = source.next().copied().unwrap_or(0.0));
+    behind.fill(0.0);
+    // The usual strides as constants: loops that the compiler turns into vectors.
+    match stride {
+        1 => rest.iter_mut().zip(source).for_each(|(to, from)| *to = *from),
+        2 => {
+            let (pairs, last) = source.as_chunks::<2>();
+            let evens = pairs.iter().map(|[even, _]| even).chain(last);
+            rest.iter_mut().zip(evens).for_each(|(to, from)| *to = *from);
+        }
+        _ => rest
+            .iter_mut()
+            .zip(source.iter().step_by(stride))
+            .for_each(|(to, from)| *to = *from),
+    }
 }

@@ -8,7 +8,7 @@ use crate::RunError;
 use crate::kernel::{Offsets, Run, Spmm, Spmv};
 
 /// Columns of the input: `[features]` has one, `[features, tokens]` many.
-pub(super) fn tokens(input: Shape) -> usize {
+pub(crate) fn tokens(input: Shape) -> usize {
     match input.dims() {
         &[_, tokens] => tokens as usize,
         _ => 1,
@@ -40,7 +40,7 @@ pub(super) fn run(task: &mut Task<'_, '_>, linear: &Linear) -> Result<(), RunErr
             };
             run(&matrix, &mut spmm);
         }
-        Run::DirectConv(_) => return Err(task.internal()),
+        _ => return Err(task.internal()),
     }
     Ok(())
 }

@@ -2,9 +2,9 @@
 //! worth a kernel is in [`crate::kernel`].
 
 mod concat;
-mod conv;
+pub(crate) mod conv;
 mod elementwise;
-mod linear;
+pub(crate) mod linear;
 mod pad;
 mod pool;
 mod slice;
@@ -15,7 +15,7 @@ use secateur_format::{Model, Node, Op, Shape, TensorId, ValueId};
 
 use crate::RunError;
 use crate::arena::Carved;
-use crate::kernel::{self, Kernel, Problem};
+use crate::kernel::{self, Combine, Kernel, Problem};
 
 /// A value that a node reads.
 #[derive(Clone, Copy)]
@@ -94,14 +94,19 @@ pub(crate) fn kernel_of(
     };
     let (desc, _) = model.tensor(weight).ok_or(missing)?;
     let input = node.inputs().next().map_or(Shape::SCALAR, |id| model.shape(id));
+    let find = |problem| kernel::select(kernels, problem, desc.encoding, desc.values);
     let problem = match &node.op {
-        Op::Conv2d(conv) => conv::problem(conv, input, model.plan().scratch(node.index).bytes()),
+        Op::Conv2d(conv) => {
+            // Where there is one, a kernel without copies beats a product of one channel.
+            if let (true, Some(kernel)) = (conv::is_depthwise(conv, input), find(Problem::Depthwise)) {
+                return Ok(Some(kernel));
+            }
+            conv::problem(conv, input, model.plan().scratch(node.index).bytes())
+        }
         _ if linear::tokens(input) == 1 => Problem::Spmv,
         _ => Problem::Spmm,
     };
-    kernel::select(kernels, problem, desc.encoding, desc.values)
-        .map(Some)
-        .ok_or(missing)
+    find(problem).map(Some).ok_or(missing)
 }
 
 /// Runs one node.
@@ -121,8 +126,8 @@ pub(crate) fn run<'m>(
         Op::Conv2d(conv) => conv::run(&mut task, conv),
         Op::Linear(linear) => linear::run(&mut task, linear),
         Op::Activation(activation) => elementwise::activation(&mut task, *activation),
-        Op::Add(activation) => elementwise::binary(&mut task, *activation, |a, b| a + b),
-        Op::Mul => elementwise::binary(&mut task, secateur_format::Activation::Identity, |a, b| a * b),
+        Op::Add(activation) => elementwise::binary(&mut task, Combine::Sum, *activation),
+        Op::Mul => elementwise::binary(&mut task, Combine::Product, secateur_format::Activation::Identity),
         Op::Concat { axis } => concat::run(&mut task, usize::from(*axis)),
         Op::Pool(pool) => pool::run(&mut task, pool),
         Op::GlobalAvgPool => pool::global_average(&mut task),

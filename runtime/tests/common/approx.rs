@@ -70,6 +70,15 @@ impl Approx {
         }
     }
 
+    /// The sum, which may also be found by starting the `len` products that make up `self` from `other`.
+    pub(crate) fn started_from(self, other: Self, len: usize) -> Self {
+        let sum = self.plus(other);
+        Self {
+            error: sum.error + tolerance(len, other.value.abs() + other.error),
+            ..sum
+        }
+    }
+
     pub(crate) fn times(self, other: Self) -> Self {
         let value = self.value * other.value;
         let inherited = self.value.abs() * other.error + other.value.abs() * self.error + self.error * other.error;

@@ -1,6 +1,6 @@
 //! A problem that every kernel must solve: in every encoding and value type of
 //! its layout, compared with sums in f64 over the decoded weights, and, where
-//! the order of accumulation is fixed, with the scalar dense kernel bit by bit.
+//! the order of accumulation is fixed, with each other bit by bit.
 
 use std::collections::BTreeSet;
 
@@ -14,8 +14,17 @@ use super::approx::Approx;
 use super::matrices::{Rng, Weights, encodings};
 use super::reference;
 
-/// Targets whose vector kernels multiply and add with one rounding.
-const FUSED: bool = cfg!(any(target_feature = "fma", target_arch = "aarch64"));
+/// Whether the kernels of an instruction set multiply and add with one rounding.
+pub(crate) fn fused(isa: Isa) -> bool {
+    match isa {
+        Isa::Scalar | Isa::Simd128 => false,
+        Isa::Portable => cfg!(any(target_feature = "fma", target_arch = "aarch64")),
+        Isa::Avx2 | Isa::Avx512 | Isa::Neon => true,
+    }
+}
+
+/// Before and behind every output.
+const GUARD: f32 = 12345.0;
 
 /// The runs of an SpMM.
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +50,7 @@ impl Panel {
     }
 
     /// As in a convolution, the run ends with what is kept of the last line.
-    fn run(&self) -> usize {
+    pub(crate) fn run(&self) -> usize {
         (self.lines - 1) * self.line + self.keep
     }
 }
@@ -63,17 +72,19 @@ pub(crate) struct Case {
     pub(crate) activation: Activation,
     /// Replaces inputs that only meet non-zero weights.
     pub(crate) special: Option<f32>,
+    /// Replaces inputs that meet no weight.
+    pub(crate) unmet: Option<f32>,
     pub(crate) task: Task,
     pub(crate) seed: u64,
 }
 
 /// Everything about a case but its weights.
-struct Data {
-    bias: Option<Vec<f32>>,
-    x: Vec<f32>,
+pub(crate) struct Data {
+    pub(crate) bias: Option<Vec<f32>>,
+    pub(crate) x: Vec<f32>,
     /// SpMM: start of each column's run.
-    starts: Vec<u32>,
-    group_stride: usize,
+    pub(crate) starts: Vec<u32>,
+    pub(crate) group_stride: usize,
 }
 
 /// What one set of weights must give.
@@ -82,6 +93,8 @@ struct Truth {
     expected: Vec<Approx>,
     /// The scalar kernel of the same value type, on the weights stored dense.
     oracle: Vec<f32>,
+    /// The first fused SpMM kernel's result, which all others repeat.
+    fused: Option<Vec<f32>>,
 }
 
 impl Case {
@@ -93,6 +106,7 @@ impl Case {
             bias: true,
             activation: Activation::Identity,
             special: None,
+            unmet: None,
             task,
             seed: 1,
         }
@@ -115,7 +129,11 @@ impl Case {
     /// Runs all kernels of the problem; returns the names of those that fit.
     pub(crate) fn check(&self) -> BTreeSet<&'static str> {
         let mut rng = Rng::new(self.seed);
-        let weights = rng.weights(self.rows, self.cols, self.density, self.special.is_some());
+        let mut weights = rng.weights(self.rows, self.cols, self.density, self.special.is_some());
+        if self.unmet.is_some() {
+            let hidden = weights.iter_mut().enumerate().filter(|(i, _)| is_unmet(i % self.cols));
+            hidden.for_each(|(_, w)| *w = 0.0);
+        }
         let data = self.data(&mut rng);
         let mut run = BTreeSet::new();
         for oracle in kernel::SCALAR
@@ -124,13 +142,14 @@ impl Case {
         {
             let mut truth = self.truth(oracle, &weights, &data);
             for kernel in kernel::ALL.iter().filter(|k| self.fits(k) && k.values == oracle.values) {
-                for encoding in encodings(kernel.layout, self.rows, self.cols) {
+                let encodings = encodings(kernel.layout, self.rows, self.cols).into_iter();
+                for encoding in encodings.filter(|&e| self.unmet.is_none() || !stores_zeros(e)) {
                     let weights = Weights::new(&weights, self.cols, encoding, kernel.values);
                     // Most encodings hold the same weights, but N:M drops some.
                     if weights.dense != truth.weights {
                         truth = self.truth(oracle, &weights.dense, &data);
                     }
-                    self.compare(kernel, &weights, &data, &truth);
+                    self.compare(kernel, &weights, &data, &mut truth);
                     run.insert(kernel.name);
                 }
             }
@@ -139,7 +158,7 @@ impl Case {
     }
 
     fn fits(&self, kernel: &Kernel) -> bool {
-        kernel.problem() == self.problem()
+        kernel.problem() == self.problem() && kernel.isa.available()
     }
 
     fn truth(&self, oracle: &Kernel, weights: &[f32], data: &Data) -> Truth {
@@ -147,25 +166,32 @@ impl Case {
         Truth {
             expected: self.expected(&dense.dense, data),
             oracle: self.run(oracle, &dense, data),
+            fused: None,
             weights: dense.dense,
         }
     }
 
-    fn compare(&self, kernel: &Kernel, weights: &Weights, data: &Data, truth: &Truth) {
+    fn compare(&self, kernel: &Kernel, weights: &Weights, data: &Data, truth: &mut Truth) {
         let y = self.run(kernel, weights, data);
         let place = |i: usize| format!("{} on {} of {self:?}, output {i}", kernel.name, weights.desc.encoding);
         for (i, (y, expected)) in y.iter().zip(&truth.expected).enumerate() {
             assert!(expected.admits(*y), "{}: {y} is not {expected:?}", place(i));
         }
-        if kernel.isa == Isa::Scalar || (self.problem() == Problem::Spmm && !FUSED) {
-            for (i, (y, oracle)) in y.iter().zip(&truth.oracle).enumerate() {
-                let same = y.to_bits() == oracle.to_bits() || (y.is_nan() && oracle.is_nan());
-                assert!(same, "{}: {y}, plain dense kernel: {oracle}", place(i));
-            }
+        let alike = match (kernel.isa, self.problem()) {
+            // To the dense kernel, what meets no weight meets a zero.
+            _ if self.unmet.is_some() => return,
+            (Isa::Scalar, _) => &truth.oracle,
+            (isa, Problem::Spmm) if !fused(isa) => &truth.oracle,
+            (_, Problem::Spmm) => truth.fused.get_or_insert_with(|| y.clone()),
+            _ => return,
+        };
+        for (i, (y, alike)) in y.iter().zip(alike).enumerate() {
+            let same = y.to_bits() == alike.to_bits() || (y.is_nan() && alike.is_nan());
+            assert!(same, "{}: {y}, another kernel: {alike}", place(i));
         }
     }
 
-    fn data(&self, rng: &mut Rng) -> Data {
+    pub(crate) fn data(&self, rng: &mut Rng) -> Data {
         let bias = self.bias.then(|| rng.values(self.rows));
         let (starts, group_stride, len) = match self.task {
             Task::Spmv => (Vec::new(), 0, self.cols),
@@ -191,6 +217,10 @@ impl Case {
         if let (Some(special), Some(first)) = (self.special, x.first_mut()) {
             *first = special;
         }
+        if let Some(unmet) = self.unmet {
+            let hidden = x.iter_mut().enumerate().filter(|(col, _)| is_unmet(*col));
+            hidden.for_each(|(_, x)| *x = unmet);
+        }
         Data {
             bias,
             x,
@@ -200,12 +230,16 @@ impl Case {
     }
 
     fn run(&self, kernel: &Kernel, weights: &Weights, data: &Data) -> Vec<f32> {
-        let (bias, activation, x) = (data.bias.as_deref(), self.activation, data.x.as_slice());
-        // What is not written stays NaN.
-        let mut y = vec![f32::NAN; self.output_len()];
+        // Off by one number, so that no vector is aligned.
+        let unaligned: Vec<f32> = std::iter::once(0.0).chain(data.x.iter().copied()).collect();
+        let (bias, activation, x) = (data.bias.as_deref(), self.activation, &unaligned[1..]);
+        // What is not written stays NaN; what is around must not be written.
+        let mut around = vec![f32::NAN; self.output_len() + 2];
+        let (first, last) = (0, around.len() - 1);
+        (around[first], around[last]) = (GUARD, GUARD);
+        let y = &mut around[1..last];
         match (kernel.run, self.task) {
             (Run::Spmv(run), Task::Spmv) => {
-                let y = &mut y;
                 run(&weights.matrix(), &mut Spmv { bias, activation, x, y });
             }
             (Run::Spmm(run), Task::Spmm(panel)) => {
@@ -223,7 +257,7 @@ impl Case {
                     span: panel.run(),
                     line: panel.line,
                     keep: panel.keep,
-                    y: &mut y,
+                    y,
                 };
                 run(&weights.matrix(), &mut spmm);
             }
@@ -235,13 +269,14 @@ impl Case {
                     geometry: &geometry,
                     bias,
                     x,
-                    y: &mut y,
+                    y,
                 };
                 run(&weights.matrix(), &mut direct);
             }
             _ => panic!("{} does not solve {:?}", kernel.name, self.task),
         }
-        y
+        assert_eq!([around[first], around[last]], [GUARD; 2], "{}", kernel.name);
+        around[1..last].to_vec()
     }
 
     fn output_len(&self) -> usize {
@@ -283,6 +318,20 @@ impl Case {
             }
         }
         y
+    }
+}
+
+/// Columns that have no weights if [`Case::unmet`] is set: lone ones, and all of a vector.
+fn is_unmet(col: usize) -> bool {
+    col % 7 == 3 || col % 64 >= 48
+}
+
+/// Whether an encoding stores weights for columns that need none.
+fn stores_zeros(encoding: Encoding) -> bool {
+    match encoding {
+        Encoding::Dense | Encoding::Nm { .. } => true,
+        Encoding::Block { c, .. } => c > 1,
+        _ => false,
     }
 }
 

@@ -87,7 +87,9 @@ pub(crate) fn layouts() -> Vec<Layout> {
 pub(crate) fn encodings(layout: Layout, rows: usize, cols: usize) -> Vec<Encoding> {
     let fits = |extent: usize, divisor: u8| extent.is_multiple_of(usize::from(divisor));
     match layout {
+        Layout::Activations => Vec::new(),
         Layout::Dense => vec![Encoding::Dense],
+        Layout::Csr16 if cols > 1 << 16 => vec![],
         Layout::Csr16 => vec![Encoding::Csr16],
         Layout::Win8 => vec![Encoding::Win8],
         Layout::Bitmask => vec![Encoding::Bitmask],
@@ -100,6 +102,7 @@ pub(crate) fn encodings(layout: Layout, rows: usize, cols: usize) -> Vec<Encodin
             extents
                 .filter(|&(r, c)| (r, c) != (1, 1) && fits(rows, r) && fits(cols, c))
                 .flat_map(|(r, c)| [BlockIndex::Csr16, BlockIndex::Win8].map(|index| Encoding::Block { r, c, index }))
+                .filter(|e| !matches!(e, Encoding::Block { c, index: BlockIndex::Csr16, .. } if cols / usize::from(*c) > 1 << 16))
                 .collect()
         }
     }

@@ -3,11 +3,14 @@
 use secateur_format::container::writer::{Extras, Layout};
 use secateur_format::encoding::{Encoding, Matrix, MatrixDesc, Packed, ValueType, decode};
 use secateur_format::graph::{Graph, Input, NodeDef, Tensor};
+use secateur_format::op::{Conv2d, Linear};
 use secateur_format::plan::planner::{PlanOptions, Scratch};
-use secateur_format::{Limits, Model, Op, Shape, TensorId, ValueId};
+use secateur_format::{Activation, Limits, Model, Op, Shape, TensorId, ValueId};
 use secateur_runtime::kernel::{self, Kernel};
+use secateur_runtime::prepared::{Options, Prepared};
 use secateur_runtime::{ArenaBuf, Session};
 
+use super::approx::Approx;
 use super::matrices::{Rng, encodings, layouts, packed};
 use super::reference;
 
@@ -104,6 +107,29 @@ impl Net {
         id
     }
 
+    /// Appends a convolution with random weights, and a bias every other time.
+    pub(crate) fn conv(&mut self, conv: Conv2d, input: ValueId) -> ValueId {
+        let cols = conv
+            .cols(self.shape(input).dims()[0])
+            .expect("groups divide the channels");
+        let weight = self.weight(conv.out_channels, cols);
+        let bias = self.rng.next().is_multiple_of(2).then(|| self.bias(conv.out_channels));
+        self.node(Op::Conv2d(Conv2d { weight, bias, ..conv }), &[input])
+    }
+
+    /// Appends a linear layer with random weights, and a bias every other time.
+    pub(crate) fn linear(&mut self, out_features: u32, activation: Activation, input: ValueId) -> ValueId {
+        let weight = self.weight(out_features, self.shape(input).dims()[0]);
+        let bias = self.rng.next().is_multiple_of(2).then(|| self.bias(out_features));
+        let op = Linear {
+            weight,
+            bias,
+            out_features,
+            activation,
+        };
+        self.node(Op::Linear(op), &[input])
+    }
+
     /// The model file, aligned.
     pub(crate) fn file(&self, options: &PlanOptions) -> ArenaBuf {
         let descs: Vec<MatrixDesc> = self.packed.iter().map(|p| p.desc).collect();
@@ -124,52 +150,84 @@ impl Net {
         for (scratch, align) in [(Scratch::Packed, 64), (Scratch::None, 4)] {
             let file = self.file(&PlanOptions { scratch, align });
             let model = Model::read(file.as_ref(), &Limits::HOST).unwrap();
-            for kernels in [kernel::SCALAR, kernel::ALL] {
-                let outputs = run(&model, kernels, &inputs);
-                for (id, output) in self.graph.outputs.iter().zip(&outputs) {
-                    let expected = &values[usize::from(id.0)];
-                    assert_eq!(output.len(), expected.len());
-                    for (i, (y, expected)) in output.iter().zip(expected).enumerate() {
-                        let place = format!("value {} [{i}], {scratch:?}, {} kernels", id.0, kernels.len());
-                        assert!(
-                            expected.error < 0.1 + 0.01 * expected.value.abs(),
-                            "{place}: {expected:?} says nothing"
-                        );
-                        assert!(
-                            expected.admits(*y),
-                            "{place}: {y} is not {expected:?} in {:#?}",
-                            self.graph.nodes
-                        );
-                    }
-                }
-                // Plain kernels accumulate in one order, wherever their input lies.
-                if kernels.len() == kernel::SCALAR.len() {
-                    let first = scalar.get_or_insert_with(|| outputs.clone());
-                    assert_eq!(bits(first), bits(&outputs), "{scratch:?}: {:#?}", self.graph.nodes);
-                }
+            let plain = run(&model, kernel::SCALAR, &inputs);
+            for (kind, outputs) in [
+                ("plain", &plain),
+                ("fast", &run(&model, kernel::ALL, &inputs)),
+                ("prepared", &run_prepared(&model, &Options::default(), &inputs)),
+            ] {
+                self.compare(&values, outputs, &format!("{scratch:?}, {kind} kernels"));
+            }
+            // Plain kernels accumulate in one order, wherever their input lies.
+            let first = scalar.get_or_insert_with(|| plain.clone());
+            assert_eq!(bits(first), bits(&plain), "{scratch:?}: {:#?}", self.graph.nodes);
+        }
+    }
+
+    /// Compares outputs with the reference's values.
+    pub(crate) fn compare(&self, values: &[Vec<Approx>], outputs: &[Vec<f32>], session: &str) {
+        for (id, output) in self.graph.outputs.iter().zip(outputs) {
+            let expected = &values[usize::from(id.0)];
+            assert_eq!(output.len(), expected.len());
+            for (i, (y, expected)) in output.iter().zip(expected).enumerate() {
+                let place = format!("value {} [{i}], {session}", id.0);
+                assert!(
+                    expected.error < 0.1 + 0.01 * expected.value.abs(),
+                    "{place}: {expected:?} says nothing"
+                );
+                assert!(
+                    expected.admits(*y),
+                    "{place}: {y} is not {expected:?} in {:#?}",
+                    self.graph.nodes
+                );
             }
         }
     }
 }
 
-fn bits(values: &[Vec<f32>]) -> Vec<Vec<u32>> {
+pub(crate) fn bits(values: &[Vec<f32>]) -> Vec<Vec<u32>> {
     values.iter().map(|v| v.iter().map(|x| x.to_bits()).collect()).collect()
 }
 
-/// The outputs of a session whose arena was garbage; the same again for a second run.
+/// The outputs of a session with the given kernels.
 pub(crate) fn run(model: &Model<'_>, kernels: &'static [Kernel], inputs: &[Vec<f32>]) -> Vec<Vec<f32>> {
+    let mut arena = garbage(model);
+    repeat(
+        &mut Session::with_kernels(model, arena.as_mut(), kernels).unwrap(),
+        inputs,
+    )
+}
+
+/// The outputs of a prepared session.
+pub(crate) fn run_prepared(model: &Model<'_>, options: &Options, inputs: &[Vec<f32>]) -> Vec<Vec<f32>> {
+    let (mut arena, prepared) = (garbage(model), Prepared::new(model, options).unwrap());
+    repeat(
+        &mut Session::with_prepared(model, arena.as_mut(), prepared).unwrap(),
+        inputs,
+    )
+}
+
+/// An arena that holds nothing but NaN.
+fn garbage(model: &Model<'_>) -> ArenaBuf {
     let mut arena = ArenaBuf::for_model(model);
     arena.as_mut().fill(0xff);
-    let mut session = Session::with_kernels(model, arena.as_mut(), kernels).unwrap();
-    let mut once = || -> Vec<Vec<f32>> {
-        for (i, input) in inputs.iter().enumerate() {
-            session.input_mut(i).unwrap().copy_from_slice(input);
-        }
-        session.run().unwrap();
-        let outputs = 0..model.outputs().len();
-        outputs.map(|i| session.output(i).unwrap().to_vec()).collect()
-    };
-    let outputs = once();
-    assert_eq!(bits(&outputs), bits(&once()), "a second run differs");
+    arena
+}
+
+/// The outputs of a session: the same again after a run on other inputs.
+fn repeat(session: &mut Session<'_, '_>, inputs: &[Vec<f32>]) -> Vec<Vec<f32>> {
+    let outputs = once(session, inputs);
+    let others: Vec<Vec<f32>> = inputs.iter().map(|x| x.iter().map(|x| 1.0 - x).collect()).collect();
+    once(session, &others);
+    assert_eq!(bits(&outputs), bits(&once(session, inputs)), "a later run differs");
     outputs
+}
+
+fn once(session: &mut Session<'_, '_>, inputs: &[Vec<f32>]) -> Vec<Vec<f32>> {
+    for (i, input) in inputs.iter().enumerate() {
+        session.input_mut(i).unwrap().copy_from_slice(input);
+    }
+    session.run().unwrap();
+    let outputs = 0..session.model().outputs().len();
+    outputs.map(|i| session.output(i).unwrap().to_vec()).collect()
 }

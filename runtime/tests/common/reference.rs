@@ -2,8 +2,8 @@
 //! copied, every index is computed, every value has memory of its own.
 
 use secateur_format::graph::Graph;
-use secateur_format::op::{Conv2d, Pool, PoolKind};
-use secateur_format::{Op, Shape, TensorId};
+use secateur_format::op::{Conv2d, Linear, Pool, PoolKind};
+use secateur_format::{Activation, Op, Shape, TensorId, ValueId};
 
 use super::approx::Approx;
 
@@ -13,14 +13,40 @@ pub(crate) fn run(graph: &Graph, inputs: &[Vec<f32>]) -> Vec<Vec<Approx>> {
     let exact = |x: &Vec<f32>| x.iter().map(|&x| Approx::exact(x)).collect();
     let mut values: Vec<Vec<Approx>> = inputs.iter().map(exact).collect();
     for (index, node) in graph.nodes.iter().enumerate() {
-        let read = |id: &secateur_format::ValueId| (shapes[usize::from(id.0)], values[usize::from(id.0)].as_slice());
+        let read = |id: &ValueId| (shapes[usize::from(id.0)], values[usize::from(id.0)].as_slice());
         let inputs: Vec<(Shape, &[Approx])> = node.inputs.iter().map(read).collect();
         let output = shapes[graph.inputs.len() + index];
-        let value = operator(graph, &node.op, &inputs, output);
+        let value = match &node.op {
+            Op::Add(activation) => {
+                let lens = [node.inputs[0], node.inputs[1]].map(|id| products(graph, id));
+                add(*activation, inputs[0].1, inputs[1].1, lens)
+            }
+            op => operator(graph, op, &inputs, output),
+        };
         assert_eq!(value.len(), output.elems());
         values.push(value);
     }
     values
+}
+
+/// Products that a value is a sum of, if it is one.
+fn products(graph: &Graph, id: ValueId) -> usize {
+    let node = usize::from(id.0).checked_sub(graph.inputs.len());
+    match node.map(|node| &graph.nodes[node].op) {
+        Some(Op::Conv2d(Conv2d { weight, .. }) | Op::Linear(Linear { weight, .. })) => {
+            graph.tensor(*weight).unwrap().cols as usize
+        }
+        _ => 0,
+    }
+}
+
+/// Prepared sessions let a product start its sums from what is added to it.
+fn add(activation: Activation, a: &[Approx], b: &[Approx], [a_len, b_len]: [usize; 2]) -> Vec<Approx> {
+    let sum = |(a, b): (&Approx, &Approx)| match a_len {
+        0 => b.started_from(*a, b_len),
+        _ => a.started_from(*b, a_len.max(b_len)),
+    };
+    a.iter().zip(b).map(sum).map(|sum| sum.activate(activation)).collect()
 }
 
 fn operator(graph: &Graph, op: &Op, inputs: &[(Shape, &[Approx])], output: Shape) -> Vec<Approx> {
@@ -47,7 +73,6 @@ fn operator(graph: &Graph, op: &Op, inputs: &[(Shape, &[Approx])], output: Shape
                 .collect()
         }
         Op::Activation(activation) => x.iter().map(|x| x.activate(*activation)).collect(),
-        Op::Add(activation) => pairs().map(|(a, b)| a.plus(*b).activate(*activation)).collect(),
         Op::Mul => pairs().map(|(a, b)| a.times(*b)).collect(),
         Op::Concat { axis } => concat(usize::from(*axis), inputs, output),
         Op::Pool(p) => pool(p, x, shape, output),

@@ -1,0 +1,1 @@
+"""Times Secateur beside other engines. Started with `python -m peers`."""

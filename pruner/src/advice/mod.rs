@@ -1,0 +1,153 @@
+//! Why a layer runs as it does: the ways to run it, what each costs, and what other weights would change.
+
+mod cache;
+mod outlook;
+mod vector;
+
+use secateur_format::encoding::Encoding;
+use secateur_runtime::kernel::panel::Shape;
+use secateur_runtime::kernel::{Kernel, Run};
+use secateur_runtime::prepared::{Candidate, Options, Problem, Task, Threads, Tiling};
+use secateur_runtime::{Model, Node, RunError};
+
+pub use cache::Caches;
+pub use outlook::{Outlook, PATTERNS, outlooks};
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// The way that is chosen, and the best with dense weights.
+    Chosen,
+    /// All of them.
+    All,
+}
+
+/// A way to run a layer.
+#[derive(Clone, Debug)]
+pub struct Way {
+    /// The kernel.
+    pub kernel: &'static Kernel,
+    /// Whether it multiplies all weights, zeros too.
+    pub dense: bool,
+    /// How the weights lie in memory: repacked, or in this encoding.
+    pub layout: Layout,
+    /// Bytes of the weights as the kernel reads them.
+    pub bytes: u64,
+    /// Predicted time; `None` for ways that there is no prediction for.
+    pub predicted_us: Option<f64>,
+    /// Measured time; `None` if it was not measured.
+    pub measured_us: Option<f64>,
+}
+
+/// How the weights of a way lie in memory.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Layout {
+    /// Repacked, for panels of this form.
+    Repacked(Tiling),
+    /// As a file has them.
+    Encoded(Encoding),
+}
+
+/// What there is to know of a layer's speed.
+#[derive(Clone, Debug, Default)]
+pub struct Advice {
+    /// The ways to run it, the chosen one first, then by predicted time.
+    pub ways: Vec<Way>,
+    /// What weights of other patterns would do.
+    pub outlooks: Vec<Outlook>,
+}
+
+impl Advice {
+    /// The way that is chosen.
+    pub fn chosen(&self) -> Option<&Way> {
+        self.ways.first()
+    }
+
+    /// The best way with dense weights.
+    pub fn dense(&self) -> Option<&Way> {
+        self.ways.iter().find(|way| way.dense)
+    }
+
+    /// How many times longer the next best kernel is predicted to take.
+    pub fn margin(&self) -> Option<f64> {
+        let chosen = self.chosen()?;
+        let next = self.ways.iter().find(|way| way.kernel.name != chosen.kernel.name)?;
+        Some(next.predicted_us? / chosen.predicted_us?)
+    }
+
+    /// How many times longer the layer takes with dense weights; measured.
+    pub fn speedup(&self) -> Option<f64> {
+        Some(self.dense()?.measured_us? / self.chosen()?.measured_us?)
+    }
+
+    /// The fastest way that was measured, if it is not the one chosen.
+    pub fn faster(&self) -> Option<&Way> {
+        let chosen = self.chosen()?.measured_us?;
+        let measured = self.ways.iter().filter_map(|way| Some((way.measured_us?, way)));
+        let (best, way) = measured.min_by(|a, b| a.0.total_cmp(&b.0))?;
+        (best < chosen).then_some(way)
+    }
+}
+
+/// All there is to know of the node's layer; nothing for nodes that are run in one way only.
+///
+/// # Errors
+/// A [`RunError`]: none for a model that was read.
+pub fn advise(
+    model: &Model<'_>,
+    node: &Node<'_>,
+    options: &Options,
+    effort: Effort,
+    threads: &mut Threads,
+) -> Result<Advice, RunError> {
+    let Some(problem) = Problem::new(model, node)? else {
+        let ways = vector::ways(model, node, options.kernels, effort);
+        return Ok(Advice {
+            ways: ways.unwrap_or_default(),
+            outlooks: Vec::new(),
+        });
+    };
+    let task = problem.task();
+    Ok(Advice {
+        ways: panel_ways(&task, options, effort, threads),
+        outlooks: outlooks(&task, options),
+    })
+}
+
+/// The shape of a panel kernel's strips.
+fn shape(kernel: &Kernel) -> Option<Shape> {
+    match kernel.run {
+        Run::Panel(panel) => Some(panel.shape),
+        _ => None,
+    }
+}
+
+fn is_dense(kernel: &Kernel) -> bool {
+    matches!(shape(kernel), Some(Shape::Dense { .. }))
+}
+
+/// The best way of each kernel; with all effort, every way.
+fn panel_ways(task: &Task<'_>, options: &Options, effort: Effort, threads: &mut Threads) -> Vec<Way> {
+    let candidates = task.candidates(options);
+    let mut shown: Vec<&Candidate> = Vec::new();
+    for candidate in &candidates {
+        let known = shown.iter().any(|other| other.kernel.name == candidate.kernel.name);
+        if effort == Effort::All || !known {
+            shown.push(candidate);
+        }
+    }
+    let dense = shown.iter().position(|candidate| is_dense(candidate.kernel));
+    let ways = shown.iter().enumerate().filter_map(|(i, candidate)| {
+        let layer = task.layer(candidate, threads.count())?;
+        let measured = effort == Effort::All || i == 0 || Some(i) == dense;
+        Some(Way {
+            kernel: candidate.kernel,
+            dense: is_dense(candidate.kernel),
+            layout: Layout::Repacked(layer.tiling()),
+            bytes: layer.bytes() as u64,
+            predicted_us: Some(candidate.predicted_ns / 1e3),
+            measured_us: measured.then(|| task.measure(&layer, threads) / 1e3),
+        })
+    });
+    ways.collect()
+}

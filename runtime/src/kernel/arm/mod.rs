@@ -1,0 +1,3 @@
+//! Arm instruction sets.
+
+pub(super) mod neon;

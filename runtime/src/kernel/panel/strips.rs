@@ -1,0 +1,307 @@
+//! Repacked weights.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::{Planes, Rows};
+
+/// How the weights of a strip lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// Two rows with columns of their own. A step is value and offset of the
+    /// one, value and offset of the other; the shorter row is filled up with
+    /// zeros that multiply the panel's line of zeros.
+    Pair,
+    /// `rows` rows that share their columns. A step is an offset and `rows` values.
+    Block {
+        /// 2, 4 or 8.
+        rows: usize,
+    },
+    /// `rows` rows with all columns. A step is `rows` values.
+    Dense {
+        /// Rows; those past the matrix are zero and not stored.
+        rows: usize,
+    },
+    /// One row of a direct convolution: for each kernel column, from the last, a count, and
+    /// as many values and offsets.
+    Direct,
+}
+
+impl Shape {
+    /// Rows of a strip.
+    pub fn rows(self) -> usize {
+        match self {
+            Self::Pair => 2,
+            Self::Block { rows } | Self::Dense { rows } => rows,
+            Self::Direct => 1,
+        }
+    }
+
+    /// Words of a step.
+    fn words(self) -> usize {
+        match self {
+            Self::Direct => 1,
+            Self::Pair => 4,
+            Self::Block { rows } => rows + 1,
+            Self::Dense { rows } => rows,
+        }
+    }
+}
+
+/// The weights of a matrix, cut into windows of columns and parts of rows.
+#[derive(Clone, Debug)]
+pub struct Strips {
+    shape: Shape,
+    rows: usize,
+    cols: usize,
+    /// Columns of a window.
+    window: usize,
+    /// Distance of two lines of the panel that the offsets are made for.
+    stride: usize,
+    /// Of a direct convolution.
+    pub(super) planes: Planes,
+    part_count: usize,
+    /// First strip of each part of each window, and the end.
+    pub(super) parts: Vec<usize>,
+    /// Rows of each strip; only pairs use the second.
+    pub(super) order: Vec<[u32; 2]>,
+    /// First step of each strip, and the end.
+    starts: Vec<u32>,
+    pub(super) words: Vec<u32>,
+}
+
+/// Some strips of one window.
+#[derive(Clone, Copy, Debug)]
+pub struct Window<'t> {
+    pub(in crate::kernel) shape: Shape,
+    /// Rows of the matrix.
+    pub(in crate::kernel) rows: usize,
+    /// Columns of the window.
+    pub(in crate::kernel) cols: usize,
+    /// Distance of two lines of the panel.
+    pub(in crate::kernel) stride: usize,
+    /// Of a direct convolution.
+    pub(in crate::kernel) planes: Planes,
+    pub(in crate::kernel) order: &'t [[u32; 2]],
+    pub(in crate::kernel) starts: &'t [u32],
+    pub(in crate::kernel) words: &'t [u32],
+}
+
+impl Strips {
+    /// Repacks `rows` in windows of `window` columns, for panels whose lines
+    /// are `stride` numbers apart; each window in `part_count` parts of about the same
+    /// number of entries. Inside a part, rows with equally many entries follow
+    /// each other: the processor predicts where a row ends.
+    pub fn new(rows: &Rows, shape: Shape, window: usize, stride: usize, part_count: usize) -> Self {
+        let mut strips = Self::empty(rows, shape, rows.cols(), window, stride, part_count);
+        let bounds = strips.part_bounds(rows);
+        for index in 0..strips.windows() {
+            for bounds in bounds.windows(2) {
+                strips.push_part(rows, index * strips.window, bounds[0], bounds[1]);
+            }
+        }
+        strips
+    }
+
+    /// No strips yet, for panels of `cols` lines or planes.
+    pub(super) fn empty(
+        rows: &Rows,
+        shape: Shape,
+        cols: usize,
+        window: usize,
+        stride: usize,
+        part_count: usize,
+    ) -> Self {
+        Self {
+            shape,
+            rows: rows.len(),
+            cols,
+            window: window.clamp(1, cols.max(1)),
+            stride,
+            planes: Planes::default(),
+            part_count: part_count.max(1),
+            parts: vec![0],
+            order: Vec::new(),
+            starts: vec![0],
+            words: Vec::new(),
+        }
+    }
+
+    /// Rows of the matrix.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Columns, or channels of a direct convolution.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// Windows.
+    pub fn windows(&self) -> usize {
+        self.cols.div_ceil(self.window)
+    }
+
+    /// First column and number of columns of a window.
+    pub fn window_cols(&self, window: usize) -> (usize, usize) {
+        let first = window * self.window;
+        (first, self.window.min(self.cols.saturating_sub(first)))
+    }
+
+    /// Parts of each window.
+    pub fn part_count(&self) -> usize {
+        self.part_count
+    }
+
+    /// Bytes that all strips take.
+    pub fn bytes(&self) -> usize {
+        4 * (self.words.len() + self.starts.len() + 2 * self.order.len())
+    }
+
+    /// The strips of a part of a window, cut into chunks of about `bytes` of weights.
+    pub fn part(&self, window: usize, part: usize, bytes: usize) -> impl Iterator<Item = Window<'_>> {
+        let at = window * self.part_count + part;
+        let (mut first, end) = (self.parts[at], self.parts[at + 1]);
+        let steps = (bytes / (4 * self.shape.words())).max(1);
+        core::iter::from_fn(move || {
+            let from = *self.starts.get(first)? as usize;
+            let fits = self.starts[first + 1..=end].partition_point(|&s| s as usize <= from + steps);
+            let last = (first + fits.max(1)).min(end);
+            let chunk = (first < end).then(|| self.strips(window, first, last));
+            first = last;
+            chunk
+        })
+    }
+
+    fn strips(&self, window: usize, first: usize, end: usize) -> Window<'_> {
+        let words = match self.shape {
+            // The kernel walks from the first word.
+            Shape::Dense { rows } => &self.words[self.starts[first] as usize * rows..],
+            _ => &self.words[..],
+        };
+        Window {
+            shape: self.shape,
+            rows: self.rows,
+            cols: self.window_cols(window).1,
+            stride: self.stride,
+            planes: self.planes,
+            order: &self.order[first..end],
+            starts: &self.starts[first..=end],
+            words,
+        }
+    }
+
+    /// Row bounds of parts with about the same number of entries, at whole strips.
+    pub(super) fn part_bounds(&self, rows: &Rows) -> Vec<usize> {
+        let strip = self.shape.rows();
+        let weight = |row: usize| match self.shape {
+            Shape::Dense { .. } => row * rows.cols(),
+            _ => rows.starts[row],
+        };
+        let total = weight(rows.len());
+        let mut bounds = vec![0];
+        for part in 1..self.part_count {
+            let goal = total * part / self.part_count;
+            let row = (0..rows.len())
+                .position(|row| weight(row) >= goal)
+                .unwrap_or(rows.len());
+            bounds.push(row.next_multiple_of(strip).min(rows.len()).max(bounds[part - 1]));
+        }
+        bounds.push(rows.len());
+        bounds
+    }
+
+    fn push_part(&mut self, rows: &Rows, first: usize, from: usize, to: usize) {
+        let end = (first + self.window).min(self.cols);
+        match self.shape {
+            Shape::Pair => self.push_pairs(rows, first, end, from, to),
+            Shape::Block { rows: r } => {
+                let mut blocks: Vec<(u32, Vec<u32>)> = (from..to)
+                    .step_by(r)
+                    .map(|row| (row as u32, block_columns(rows, row, r, first, end)))
+                    .collect();
+                blocks.sort_by_key(|(_, columns)| core::cmp::Reverse(columns.len()));
+                for (row, columns) in blocks {
+                    self.push_block(rows, row, r, first, &columns);
+                }
+            }
+            Shape::Dense { rows: r } => {
+                for row in (from..to).step_by(r) {
+                    self.push_dense(rows, row, r, first, end);
+                }
+            }
+            // Made by `Strips::direct`.
+            Shape::Direct => {}
+        }
+        self.parts.push(self.order.len());
+    }
+
+    fn push_pairs(&mut self, rows: &Rows, first: usize, end: usize, from: usize, to: usize) {
+        let mut lines: Vec<(u32, &[(u32, f32)])> = (from..to)
+            .map(|row| (row as u32, rows.window(row, first, end)))
+            .collect();
+        lines.sort_by_key(|(_, line)| core::cmp::Reverse(line.len()));
+        let zeros = self.offset(end - first);
+        for pair in lines.chunks(2) {
+            let (a, b) = (pair[0], pair.get(1).copied().unwrap_or((NO_ROW, &[])));
+            // Sorted: the first is the longer one.
+            for (step, &(col, value)) in a.1.iter().enumerate() {
+                self.words.extend([value.to_bits(), self.offset(col as usize - first)]);
+                let other =
+                    b.1.get(step)
+                        .map(|&(col, value)| (value, self.offset(col as usize - first)));
+                let (value, offset) = other.unwrap_or((0.0, zeros));
+                self.words.extend([value.to_bits(), offset]);
+            }
+            self.push_strip([a.0, b.0]);
+        }
+    }
+
+    fn push_block(&mut self, rows: &Rows, row: u32, r: usize, first: usize, columns: &[u32]) {
+        let end = first + self.window;
+        let mut lines: Vec<_> = (0..r)
+            .map(|i| rows.window(row as usize + i, first, end).iter().peekable())
+            .collect();
+        for &col in columns {
+            self.words.push(self.offset(col as usize - first));
+            for line in &mut lines {
+                let value = line.next_if(|(c, _)| *c == col).map_or(0.0, |&(_, value)| value);
+                self.words.push(value.to_bits());
+            }
+        }
+        self.push_strip([row, NO_ROW]);
+    }
+
+    fn push_dense(&mut self, rows: &Rows, row: usize, r: usize, first: usize, end: usize) {
+        let at = self.words.len();
+        self.words.resize(at + r * (end - first), 0);
+        for i in 0..r {
+            for &(col, value) in rows.window(row + i, first, end) {
+                self.words[at + (col as usize - first) * r + i] = value.to_bits();
+            }
+        }
+        self.push_strip([row as u32, NO_ROW]);
+    }
+
+    pub(super) fn push_strip(&mut self, rows: [u32; 2]) {
+        self.order.push(rows);
+        self.starts.push((self.words.len() / self.shape.words()) as u32);
+    }
+
+    /// Byte offset of a column's line in the panel.
+    fn offset(&self, col: usize) -> u32 {
+        (col * self.stride * 4) as u32
+    }
+}
+
+/// No row: the second row of the last pair of an odd number.
+const NO_ROW: u32 = u32::MAX;
+
+/// Columns in `first..end` that any of `r` rows has.
+fn block_columns(rows: &Rows, row: usize, r: usize, first: usize, end: usize) -> Vec<u32> {
+    let entries = (0..r).flat_map(|i| rows.window(row + i, first, end));
+    let mut columns: Vec<u32> = entries.map(|&(col, _)| col).collect();
+    columns.sort_unstable();
+    columns.dedup();
+    columns
+}

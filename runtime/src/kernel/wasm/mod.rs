@@ -1,0 +1,3 @@
+//! WebAssembly instruction sets.
+
+pub(super) mod simd128;

@@ -1,0 +1,157 @@
+//! AVX-512 as of Ice Lake and Zen 4.
+
+use core::arch::x86_64::*;
+
+use crate::kernel::generic::instance::*;
+use crate::kernel::vector::Vector;
+
+instantiate!(F32x16, "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi2,avx2,fma,f16c,bmi2,popcnt": "avx512f" "avx512bw" "avx512dq" "avx512vl" "avx512vbmi2" "avx2" "fma" "f16c" "bmi2" "popcnt");
+
+/// Sixteen lanes.
+#[derive(Clone, Copy)]
+pub(in crate::kernel) struct F32x16(pub(super) __m512);
+
+/// The lanes below `count`.
+#[inline(always)]
+pub(super) fn first(count: usize) -> __mmask16 {
+    // Wider than a mask, so that all 16 lanes are no overflow.
+    ((1u32 << (count as u32 & 31)) - 1) as __mmask16
+}
+
+// SAFETY of every block here: the trait's contract gives the instruction set
+// and the memory; masked lanes are not touched.
+impl Vector for F32x16 {
+    const LANES: usize = 16;
+    const SUMS: usize = 24;
+
+    #[inline(always)]
+    unsafe fn splat(x: f32) -> Self {
+        // SAFETY: see the impl.
+        Self(unsafe { _mm512_set1_ps(x) })
+    }
+
+    #[inline(always)]
+    unsafe fn load(p: *const f32) -> Self {
+        // SAFETY: see the impl.
+        Self(unsafe { _mm512_loadu_ps(p) })
+    }
+
+    #[inline(always)]
+    unsafe fn load_first(p: *const f32, count: usize) -> Self {
+        // SAFETY: see the impl.
+        Self(unsafe { _mm512_maskz_loadu_ps(first(count), p) })
+    }
+
+    #[inline(always)]
+    unsafe fn load_within(p: *const f32, first: usize, end: usize, fill: Self, _: bool) -> Self {
+        // SAFETY: see the impl.
+        Self(unsafe { _mm512_mask_loadu_ps(fill.0, self::first(end) & !self::first(first), p) })
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, p: *mut f32) {
+        // SAFETY: see the impl.
+        unsafe { _mm512_storeu_ps(p, self.0) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_first(self, p: *mut f32, count: usize) {
+        // SAFETY: see the impl.
+        unsafe { _mm512_mask_storeu_ps(p, first(count), self.0) }
+    }
+
+    #[inline(always)]
+    unsafe fn mul_add(self, factor: Self, sum: Self) -> Self {
+        // SAFETY: see the impl.
+        Self(unsafe { _mm512_fmadd_ps(self.0, factor.0, sum.0) })
+    }
+
+    #[inline(always)]
+    unsafe fn add(self, other: Self) -> Self {
+        // SAFETY: see the impl.
+        Self(unsafe { _mm512_add_ps(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    unsafe fn mul(self, other: Self) -> Self {
+        // SAFETY: see the impl.
+        Self(unsafe { _mm512_mul_ps(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    unsafe fn div(self, other: Self) -> Self {
+        // SAFETY: see the impl.
+        Self(unsafe { _mm512_div_ps(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    unsafe fn scale_negative(self, slope: Self) -> Self {
+        // SAFETY: see the impl.
+        unsafe {
+            let negative = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(self.0, _mm512_setzero_ps());
+            Self(_mm512_mask_mul_ps(self.0, negative, self.0, slope.0))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn or_greater(self, other: Self) -> Self {
+        // The maximum is its second operand if one is NaN.
+        // SAFETY: see the impl.
+        unsafe {
+            let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(other.0, other.0);
+            Self(_mm512_mask_mov_ps(_mm512_max_ps(other.0, self.0), nan, other.0))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn even_odd(self, other: Self) -> (Self, Self) {
+        // SAFETY: see the impl.
+        unsafe {
+            let even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+            let odd = _mm512_or_si512(even, _mm512_set1_epi32(1));
+            (
+                Self(_mm512_permutex2var_ps(self.0, even, other.0)),
+                Self(_mm512_permutex2var_ps(self.0, odd, other.0)),
+            )
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn move_down(self, next: Self) -> Self {
+        // SAFETY: see the impl.
+        Self(unsafe {
+            let (low, high) = (_mm512_castps_si512(self.0), _mm512_castps_si512(next.0));
+            _mm512_castsi512_ps(_mm512_alignr_epi32::<1>(high, low))
+        })
+    }
+
+    #[inline(always)]
+    unsafe fn at_least(self, low: Self) -> Self {
+        // The instruction gives its second operand if one is NaN.
+        // SAFETY: see the impl.
+        Self(unsafe { _mm512_max_ps(low.0, self.0) })
+    }
+
+    #[inline(always)]
+    unsafe fn at_most(self, high: Self) -> Self {
+        // SAFETY: see the impl.
+        Self(unsafe { _mm512_min_ps(high.0, self.0) })
+    }
+
+    #[inline(always)]
+    unsafe fn sum(self) -> f32 {
+        // SAFETY: see the impl.
+        unsafe { _mm512_reduce_add_ps(self.0) }
+    }
+
+    /// One load instead of two: loads are what bounds sparse kernels.
+    #[inline(always)]
+    unsafe fn entry(p: *const u32) -> (Self, usize) {
+        // SAFETY: see the impl; two words are read.
+        unsafe {
+            let both = p.cast::<u64>().read_unaligned();
+            let value = _mm512_castsi512_ps(_mm512_set1_epi32(both as i32));
+            (Self(value), (both >> 32) as usize)
+        }
+    }
+}

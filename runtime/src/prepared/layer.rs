@@ -1,0 +1,322 @@
+//! One product with repacked weights.
+
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use secateur_format::Activation;
+use secateur_format::geometry::ConvGeometry;
+use secateur_format::op::Conv2d;
+
+use super::columns::PanelColumns;
+use super::select::Task;
+use super::threads::Threads;
+use crate::kernel::panel::{Finish, Output, Pack, Panel, PanelKernel, Planes, Residual, Shape, Strips, Taps, Unpadded};
+use crate::kernel::{Kernel, Offsets, Run};
+
+/// How a product is cut up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tiling {
+    /// Most vectors of a panel.
+    pub vectors: usize,
+    /// Weight columns of a window.
+    pub window: usize,
+}
+
+/// A matrix prepared for one panel kernel and one form of input.
+#[derive(Debug)]
+pub struct Layer {
+    kernel: &'static Kernel,
+    panel: PanelKernel,
+    tiling: Tiling,
+    groups: Vec<Strips>,
+    panels: Vec<PanelColumns>,
+    columns: usize,
+    stride: usize,
+    /// Sums of a row of a panel.
+    sums: usize,
+    /// Panels that are packed together, so that weights that do not fit the
+    /// cache are read once for all of them.
+    batch: usize,
+    split: Split,
+    /// Distance of two channels in the input of a direct kernel.
+    channel_stride: usize,
+    pads: bool,
+}
+
+/// What a line of a panel is.
+#[derive(Clone, Copy)]
+enum Cut {
+    /// The columns of one weight column, so many numbers apart.
+    Lines(usize),
+    /// A plane of one channel.
+    Planes(Taps, Planes),
+}
+
+/// What threads divide among themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Split {
+    Rows,
+    Columns,
+}
+
+/// What a layer is run on.
+#[derive(Clone, Copy, Debug)]
+pub struct Input<'t> {
+    /// The input, padded where the layer needs it.
+    pub x: &'t [f32],
+    /// Where the run of each weight column starts.
+    pub offsets: Offsets<'t>,
+    /// Distance of two groups in `x`.
+    pub group_stride: usize,
+    /// One number per row, or none.
+    pub bias: Option<&'t [f32]>,
+    /// Added to the result, element by element.
+    pub residual: Residual<'t>,
+    /// Applied last.
+    pub activation: Activation,
+}
+
+/// Packed panels that are used together fit this many bytes: a share of the
+/// second-level cache.
+const BATCH_BYTES: usize = 256 << 10;
+/// Weights that are used for several panels in a row: another share.
+const CHUNK_BYTES: usize = 256 << 10;
+
+impl Layer {
+    /// Repacks the weights of `task` for `kernel`; `None` if that is not a panel kernel, or
+    /// a direct one and the task no convolution it can run.
+    pub fn new(kernel: &'static Kernel, task: &Task<'_>, tiling: Tiling, threads: usize) -> Option<Self> {
+        let Run::Panel(panel) = kernel.run else { return None };
+        let vectors = tiling.vectors.clamp(1, panel.vectors);
+        let (panels, cut) = match panel.shape {
+            Shape::Direct => {
+                let taps = task.taps?;
+                let width = task.lines.line;
+                let per_line = width.div_ceil(panel.lanes);
+                let most = vectors.checked_div(per_line).filter(|&lines| lines > 0)?;
+                let line = per_line * panel.lanes;
+                let bands = task.lines.bands(most, taps.halo(), line, task.unpadded.as_ref());
+                let tallest = bands.iter().map(|band| band.columns / task.lines.keep.max(1)).max()?;
+                let planes = Planes {
+                    vectors: per_line,
+                    line,
+                    keep: task.lines.keep,
+                    plane: (tallest + taps.halo()) * line,
+                };
+                (bands, Cut::Planes(taps, planes))
+            }
+            _ => {
+                let panels = task.lines.panels(panel.lanes, vectors);
+                let widest = panels.iter().map(|p| p.columns).max()?;
+                (panels, Cut::Lines(widest.next_multiple_of(panel.lanes)))
+            }
+        };
+        // Few panels cannot be shared out evenly.
+        let split = match threads == 1 || panels.len() >= 4 * threads {
+            true => Split::Columns,
+            false => Split::Rows,
+        };
+        let parts = match split {
+            Split::Rows => threads,
+            Split::Columns => 1,
+        };
+        let per_group = task.rows.len().checked_div(task.groups)?;
+        let groups: Vec<Strips> = (0..task.groups)
+            .map(|g| task.rows.range(g * per_group, (g + 1) * per_group))
+            .map(|rows| match cut {
+                Cut::Lines(stride) => Strips::new(&rows, panel.shape, tiling.window, stride, parts),
+                Cut::Planes(taps, planes) => Strips::direct(&rows, &taps, planes, tiling.window, parts),
+            })
+            .collect();
+        let (stride, sums) = match cut {
+            Cut::Lines(stride) => (stride, stride),
+            Cut::Planes(taps, planes) => (planes.plane, planes.plane - taps.halo() * planes.line),
+        };
+        let panel_bytes = 4 * panel.panel_len(groups.first()?.window_cols(0).1, stride);
+        let batch = (BATCH_BYTES / panel_bytes).clamp(1, panels.len());
+        Some(Self {
+            kernel,
+            panel,
+            tiling,
+            groups,
+            panels,
+            columns: task.lines.columns(),
+            stride,
+            sums,
+            batch,
+            split,
+            channel_stride: match task.unpadded {
+                Some(Unpadded {
+                    input: [height, width], ..
+                }) => height * width,
+                None => task.channel_stride,
+            },
+            pads: panel.shape == Shape::Direct && task.unpadded.is_some(),
+        })
+    }
+
+    /// The kernel.
+    pub fn kernel(&self) -> &'static Kernel {
+        self.kernel
+    }
+
+    /// Whether the layer pads its input itself.
+    pub fn pads(&self) -> bool {
+        self.pads
+    }
+
+    /// Copies channels of the input into zero-padded phase planes, for a layer that does not pad.
+    pub(crate) fn pad(&self, conv: &Conv2d, geometry: &ConvGeometry, x: &[f32], packed: &mut [f32]) {
+        self.panel.pad(conv, geometry, x, packed);
+    }
+
+    /// How the product is cut up.
+    pub fn tiling(&self) -> Tiling {
+        self.tiling
+    }
+
+    /// Bytes of the repacked weights.
+    pub fn bytes(&self) -> usize {
+        self.groups.iter().map(Strips::bytes).sum()
+    }
+
+    /// Numbers of one panel buffer.
+    fn panel_len(&self) -> usize {
+        let cols = self.groups.first().map_or(0, |strips| strips.window_cols(0).1);
+        // Whole cache lines, so that all panels are aligned.
+        self.panel.panel_len(cols, self.stride).next_multiple_of(16)
+    }
+
+    /// Bytes of scratch memory per thread: panels, and sums between windows.
+    pub fn scratch_bytes(&self) -> usize {
+        let rows = self.groups.first().map_or(0, |strips| match strips.windows() {
+            1 => 0,
+            _ => strips.rows(),
+        });
+        4 * self.batch * (self.panel_len() + rows * self.sums)
+    }
+
+    /// Runs the layer: `y` is the output, row after row.
+    pub fn run(&self, input: &Input<'_>, y: &mut [f32], threads: &mut Threads) {
+        let y = Output::new(y, self.columns);
+        let (count, parts) = (threads.count(), self.groups.first().map_or(0, Strips::part_count));
+        threads.run(|thread, scratch| {
+            // There may be more threads, or fewer, than the layer was made for.
+            let share = |of: usize| of * thread / count..of * (thread + 1) / count;
+            let (panels, parts) = match self.split {
+                Split::Columns => (share(self.panels.len()), 0..1),
+                Split::Rows => (0..self.panels.len(), share(parts)),
+            };
+            self.run_part(input, &y, scratch, panels, parts);
+        });
+    }
+
+    /// The given panels and parts of rows.
+    fn run_part(
+        &self,
+        input: &Input<'_>,
+        y: &Output<'_>,
+        scratch: &mut [f32],
+        panels: Range<usize>,
+        parts: Range<usize>,
+    ) {
+        let Some(panels) = self.panels.get(panels) else { return };
+        let mut row = 0;
+        for (group, strips) in self.groups.iter().enumerate() {
+            let place = Place {
+                input,
+                base: group
+                    * if self.pads {
+                        self.channel_stride * strips.cols()
+                    } else {
+                        input.group_stride
+                    },
+                bias: input.bias.and_then(|bias| bias.get(row..)),
+                residual: match input.residual {
+                    Residual::At(residual) => Residual::At(residual.get(row * self.columns..).unwrap_or(&[])),
+                    other => other,
+                },
+                y: y.starting_at(row),
+            };
+            for batch in panels.chunks(self.batch) {
+                if self.pads {
+                    // All windows of a batch leave the same places empty.
+                    scratch
+                        .iter_mut()
+                        .take(batch.len() * self.panel_len())
+                        .for_each(|x| *x = 0.0);
+                }
+                for window in 0..strips.windows() {
+                    self.run_window(strips, window, batch, parts.clone(), &place, scratch);
+                }
+            }
+            row += strips.rows();
+        }
+    }
+
+    fn run_window(
+        &self,
+        strips: &Strips,
+        window: usize,
+        batch: &[PanelColumns],
+        parts: Range<usize>,
+        place: &Place<'_>,
+        scratch: &mut [f32],
+    ) {
+        let (first, cols) = strips.window_cols(window);
+        let input = place.input;
+        let (buffers, partial) = scratch.split_at_mut(self.batch * self.panel_len());
+        for (panel, buffer) in batch.iter().zip(buffers.chunks_exact_mut(self.panel_len().max(1))) {
+            let pack = Pack {
+                x: input.x,
+                base: place.base,
+                offsets: match self.panel.shape {
+                    Shape::Direct => Offsets::Stride(self.channel_stride),
+                    _ => input.offsets,
+                },
+                first,
+                cols,
+                segments: &panel.segments,
+                exact: self.pads,
+                stride: self.stride,
+            };
+            self.panel.pack(&pack, buffer);
+        }
+        let last = window + 1 == strips.windows();
+        let finish = last.then_some(Finish {
+            residual: place.residual,
+            activation: input.activation,
+        });
+        let partial = Output::new(partial, self.sums);
+        for chunk in parts.flat_map(|part| strips.part(window, part, CHUNK_BYTES)) {
+            for (i, (panel, buffer)) in batch
+                .iter()
+                .zip(buffers.chunks_exact(self.panel_len().max(1)))
+                .enumerate()
+            {
+                let panel = Panel {
+                    strips: chunk,
+                    x: buffer,
+                    column: panel.column,
+                    columns: panel.columns,
+                    bias: place.bias,
+                    partial: partial.starting_at(i * strips.rows()),
+                    first: window == 0,
+                    finish,
+                };
+                // SAFETY: threads have scratch memory of their own, and different panels or
+                // different parts, and each row of a group is in one part.
+                unsafe { self.panel.run(&panel, &place.y) }
+            }
+        }
+    }
+}
+
+/// One group's share of the operands.
+struct Place<'t> {
+    input: &'t Input<'t>,
+    base: usize,
+    bias: Option<&'t [f32]>,
+    residual: Residual<'t>,
+    y: Output<'t>,
+}

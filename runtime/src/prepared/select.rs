@@ -1,0 +1,215 @@
+//! Which kernel, cut up how, runs a product.
+
+use alloc::vec::Vec;
+
+use secateur_format::encoding::Encoding;
+
+use super::cost::Machine;
+use super::{Layer, Lines, Threads, Tiling};
+use crate::kernel::panel::{PanelKernel, Rows, Shape, Taps, Unpadded};
+use crate::kernel::{ALL, Kernel, Offsets, Run};
+
+/// How models are prepared.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Kernels that may be used, the preferred first.
+    pub kernels: &'static [Kernel],
+    /// Threads that share each product, at least 1; one without the feature `parallel`.
+    pub threads: usize,
+    /// How the best candidate is found.
+    pub choice: Choice,
+    /// What predictions are made with.
+    pub machine: Machine,
+}
+
+/// How the best candidate of a product is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// The least predicted time.
+    Predict,
+    /// The least time of a few runs of each candidate.
+    #[cfg(feature = "std")]
+    Measure,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            kernels: ALL,
+            threads: 1,
+            choice: Choice::Predict,
+            machine: Machine::default(),
+        }
+    }
+}
+
+/// A way to run a product.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate {
+    /// The kernel.
+    pub kernel: &'static Kernel,
+    /// How the product is cut up.
+    pub tiling: Tiling,
+    /// Predicted time, in nanoseconds.
+    pub predicted_ns: f64,
+}
+
+/// A product, as far as its speed depends on it.
+#[derive(Clone, Copy, Debug)]
+pub struct Task<'t> {
+    /// The weights.
+    pub rows: &'t Rows,
+    /// How they are stored in the file.
+    pub encoding: Encoding,
+    /// Groups of rows with an input of their own.
+    pub groups: usize,
+    /// Its columns.
+    pub lines: Lines,
+    /// Where the weight columns' runs start.
+    pub offsets: Offsets<'t>,
+    /// Distance of two groups in the input.
+    pub group_stride: usize,
+    /// Distance of two channels in the input.
+    pub channel_stride: usize,
+    /// What a direct kernel makes of it; `None` for what is no convolution of horizontal stride
+    /// and dilation 1 and more than one kernel column.
+    pub taps: Option<Taps>,
+    /// Where a direct kernel shall pad the input itself; then its input is the unpadded one.
+    pub unpadded: Option<Unpadded>,
+}
+
+impl<'t> Task<'t> {
+    /// All ways to run the product with panel kernels, the fastest prediction first.
+    pub fn candidates(&self, options: &Options) -> Vec<Candidate> {
+        let mut found = Vec::new();
+        for kernel in options.kernels.iter().filter(|k| k.isa.available()) {
+            let Run::Panel(panel) = kernel.run else { continue };
+            // Only the best instruction set: the others can do nothing that it cannot do faster.
+            let first = found.first().map_or(kernel.isa, |c: &Candidate| c.kernel.isa);
+            if kernel.isa == first && self.fits(panel.shape) {
+                found.extend(self.tilings(&panel).map(|tiling| Candidate {
+                    kernel,
+                    tiling,
+                    predicted_ns: options.machine.predict(self, kernel, &panel, tiling, options.threads),
+                }));
+            }
+        }
+        found.sort_by(|a, b| a.predicted_ns.total_cmp(&b.predicted_ns));
+        found
+    }
+
+    /// The fastest layer.
+    pub(super) fn best(&self, options: &Options, threads: &mut Threads) -> Option<Layer> {
+        let candidates = self.candidates(options);
+        match options.choice {
+            Choice::Predict => self.layer(candidates.first()?, threads.count()),
+            #[cfg(feature = "std")]
+            Choice::Measure => {
+                let timed = candidates.iter().filter_map(|candidate| {
+                    let layer = self.layer(candidate, threads.count())?;
+                    let time = self.measure(&layer, threads);
+                    Some((time, layer))
+                });
+                timed.min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, layer)| layer)
+            }
+        }
+    }
+
+    /// The product, run as `candidate` says.
+    pub fn layer(&self, candidate: &Candidate, threads: usize) -> Option<Layer> {
+        Layer::new(candidate.kernel, self, candidate.tiling, threads)
+    }
+
+    /// The least time of a few runs, in nanoseconds.
+    #[cfg(feature = "std")]
+    pub fn measure(&self, layer: &Layer, threads: &mut Threads) -> f64 {
+        use std::time::{Duration, Instant};
+
+        use super::{Input, Residual};
+
+        threads.reserve(layer.scratch_bytes());
+        let columns = self.rows.cols();
+        let reach = (0..columns).map(|col| self.offsets.of(col)).max().unwrap_or(0);
+        let span = self.lines.lines.saturating_sub(1) * self.lines.line + self.lines.keep;
+        let raw = self
+            .unpadded
+            .map_or(0, |unpadded| unpadded.input.iter().product::<usize>());
+        let raw = raw * self.taps.map_or(0, |taps| taps.channels) * self.groups;
+        let x = alloc::vec![0.5; (reach + span + self.group_stride * (self.groups - 1)).max(raw)];
+        let mut y = alloc::vec![0.0; self.rows.len() * self.lines.columns()];
+        let input = Input {
+            x: &x,
+            offsets: self.offsets,
+            group_stride: self.group_stride,
+            bias: None,
+            residual: Residual::None,
+            activation: secateur_format::Activation::Relu,
+        };
+        let (start, mut best) = (Instant::now(), f64::INFINITY);
+        let mut runs = 0;
+        while runs < 3 || (runs < 10 && start.elapsed() < Duration::from_millis(5)) {
+            let start = Instant::now();
+            layer.run(&input, &mut y, threads);
+            best = best.min(start.elapsed().as_nanos() as f64);
+            runs += 1;
+        }
+        best
+    }
+
+    fn fits(&self, shape: Shape) -> bool {
+        match (shape, self.encoding) {
+            (Shape::Dense { .. }, _) => true,
+            (_, Encoding::Dense) => false,
+            (Shape::Block { rows }, Encoding::Block { r, .. }) => usize::from(r).is_multiple_of(rows),
+            (Shape::Block { .. }, _) => false,
+            (Shape::Pair, _) => true,
+            (Shape::Direct, _) => self.taps.is_some(),
+        }
+    }
+
+    /// Panels and windows that may be best.
+    fn tilings(&self, panel: &PanelKernel) -> alloc::vec::IntoIter<Tiling> {
+        if let (Shape::Direct, Some(taps)) = (panel.shape, self.taps) {
+            return self.direct_tilings(panel, &taps).into_iter();
+        }
+        let needed = self.lines.columns().div_ceil(panel.lanes).max(1);
+        let cols = self.rows.cols();
+        let (widths, windows): (&[usize], &[usize]) = match panel.shape {
+            Shape::Pair | Shape::Direct => (&[3, 4, 5, 6, 7, 8], &[64, 96, 128, 192, 256, 512]),
+            Shape::Block { .. } => (&[3, 4, 5, 6, 8], &[256, 512, 1024]),
+            Shape::Dense { .. } => (&[2, 3], &[256, 512, 1024]),
+        };
+        let most = panel.vectors;
+        let mut tilings: Vec<Tiling> = Vec::new();
+        for &vectors in widths {
+            // Panels are made equal: a width that gives as many panels as another is no other.
+            let count = needed.div_ceil(vectors.min(most));
+            let vectors = needed.div_ceil(count);
+            for &window in windows {
+                let window = window.min(cols.max(1));
+                let tiling = Tiling { vectors, window };
+                if !tilings.contains(&tiling) {
+                    tilings.push(tiling);
+                }
+            }
+        }
+        tilings.into_iter()
+    }
+
+    /// As many lines as the registers hold, and windows whose planes fit the first-level cache.
+    fn direct_tilings(&self, panel: &PanelKernel, taps: &Taps) -> Vec<Tiling> {
+        let per_line = self.lines.line.div_ceil(panel.lanes).max(1);
+        let lines = (panel.vectors / per_line).min(self.lines.lines);
+        let plane_bytes = 4 * (lines + taps.halo()) * per_line * panel.lanes;
+        let windows =
+            [24 << 10, 32 << 10, 48 << 10, 96 << 10].map(|bytes| (bytes / plane_bytes).clamp(1, taps.channels.max(1)));
+        let mut tilings: Vec<Tiling> = Vec::new();
+        for window in windows {
+            let vectors = lines * per_line;
+            if lines > 0 && !tilings.iter().any(|t| t.window == window) {
+                tilings.push(Tiling { vectors, window });
+            }
+        }
+        tilings
+    }
+}

@@ -1,0 +1,105 @@
+//! The threads that run layers, each with scratch memory of its own.
+
+use alloc::vec::Vec;
+
+use crate::ArenaBuf;
+
+/// Threads and their scratch memory. Outputs are split among them, never sums:
+/// results have the same bits for any number of threads.
+#[derive(Debug)]
+pub struct Threads {
+    scratch: Vec<ArenaBuf>,
+    #[cfg(feature = "parallel")]
+    pool: Option<rayon::ThreadPool>,
+}
+
+impl Threads {
+    /// `count` threads, the calling one among them; one without the feature `parallel`.
+    pub fn new(count: usize) -> Self {
+        #[cfg(feature = "parallel")]
+        {
+            let builder = rayon::ThreadPoolBuilder::new().num_threads(count.saturating_sub(1));
+            let pool = (count > 1).then(|| builder.build().ok()).flatten();
+            let count = if pool.is_some() { count } else { 1 };
+            Self {
+                scratch: (0..count).map(|_| ArenaBuf::new(0)).collect(),
+                pool,
+            }
+        }
+        #[cfg(not(feature = "parallel"))]
+        {
+            let _ = count;
+            Self {
+                scratch: alloc::vec![ArenaBuf::new(0)],
+            }
+        }
+    }
+
+    /// Number of threads.
+    pub fn count(&self) -> usize {
+        self.scratch.len()
+    }
+
+    /// Makes sure that each thread has `bytes` of scratch memory.
+    pub fn reserve(&mut self, bytes: usize) {
+        for scratch in &mut self.scratch {
+            if scratch.as_ref().len() < bytes {
+                *scratch = ArenaBuf::new(bytes);
+            }
+        }
+    }
+
+    /// Runs `job(thread, scratch)` on all threads, and waits for them.
+    pub(crate) fn run(&mut self, job: impl Fn(usize, &mut [f32]) + Sync) {
+        #[cfg(feature = "parallel")]
+        if let Some(pool) = &self.pool {
+            let job = &job;
+            pool.in_place_scope(|scope| {
+                let mut all = self.scratch.iter_mut().enumerate();
+                let own = all.next();
+                for (thread, scratch) in all {
+                    scope.spawn(move |_| job(thread, floats(scratch)));
+                }
+                if let Some((thread, scratch)) = own {
+                    job(thread, floats(scratch));
+                }
+            });
+            return;
+        }
+        for (thread, scratch) in self.scratch.iter_mut().enumerate() {
+            job(thread, floats(scratch));
+        }
+    }
+}
+
+impl Threads {
+    /// Cuts `data`, made of units of `unit` numbers, into a part per thread, and runs
+    /// `job(first unit, part)` on all of them.
+    pub(crate) fn split(&mut self, data: &mut [f32], unit: usize, job: impl Fn(usize, &mut [f32]) + Sync) {
+        let count = self.count();
+        let units = data.len().checked_div(unit).unwrap_or(0);
+        #[cfg(feature = "parallel")]
+        if let Some(pool) = &self.pool {
+            let job = &job;
+            pool.in_place_scope(|scope| {
+                let mut rest = data;
+                for thread in 0..count {
+                    let (first, end) = (units * thread / count, units * (thread + 1) / count);
+                    let (part, behind) = rest.split_at_mut((end - first) * unit);
+                    rest = behind;
+                    match thread + 1 == count {
+                        true => job(first, part),
+                        false => scope.spawn(move |_| job(first, part)),
+                    }
+                }
+            });
+            return;
+        }
+        let _ = (count, units);
+        job(0, data);
+    }
+}
+
+fn floats(scratch: &mut ArenaBuf) -> &mut [f32] {
+    bytemuck::try_cast_slice_mut(scratch.as_mut()).unwrap_or(&mut [])
+}
