@@ -1,22 +1,20 @@
-//! One suite for the panel kernels, through the layers that use them: every
-//! kernel this CPU can run, products cut up in every way and shared by threads, compared with sums
-//! in f64, and bit by bit with a loop over the weights in order.
+//! One suite for the panel kernels, through the layers that use them (see `common/product.rs`
+//! for what is checked): named edge cases, then properties.
 
 #[cfg(test)]
 mod common;
 
-use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
-use common::approx::Approx;
-use common::case::{Case, Data, Panel, Task, fused};
+use common::case::{Case, Panel, fused};
 use common::matrices::{Rng, Weights, encodings, layouts};
+use common::product::{ADDENDS, Order, Product, all_tilings, few_tilings, kernels, same, threads};
 use proptest::prelude::*;
-use secateur_format::encoding::{Encoding, ValueType};
+use secateur_format::encoding::ValueType;
 use secateur_runtime::Activation;
-use secateur_runtime::kernel::panel::{PanelKernel, Residual, Rows, Shape, Taps};
-use secateur_runtime::kernel::{self, Isa, Kernel, Offsets, Run, apply};
-use secateur_runtime::prepared::{self, Input, Layer, Lines, Threads, Tiling};
+use secateur_runtime::kernel::panel::{Residual, Rows, Shape, Taps};
+use secateur_runtime::kernel::{self, Isa, Kernel, Offsets, Run};
+use secateur_runtime::prepared::{Input, Threads, Tiling};
 
 const ACTIVATIONS: [Activation; 9] = [
     Activation::Identity,
@@ -29,363 +27,12 @@ const ACTIVATIONS: [Activation; 9] = [
     Activation::Tanh,
     Activation::HardSwish,
 ];
-const ADDENDS: [Addend; 3] = [Addend::None, Addend::Elsewhere, Addend::InOutput];
-/// Before and behind an output.
-const GUARD: f32 = 12345.0;
-#[cfg(feature = "parallel")]
-const THREADS: &[usize] = &[1, 2, 3];
-#[cfg(not(feature = "parallel"))]
-const THREADS: &[usize] = &[1];
-
-fn kernels() -> impl Iterator<Item = (&'static Kernel, PanelKernel)> {
-    kernel::ALL
-        .iter()
-        .filter(|k| k.isa.available())
-        .filter_map(|k| match k.run {
-            Run::Panel(panel) => Some((k, panel)),
-            _ => None,
-        })
-}
-
-/// Where the tensor that is added lies.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Addend {
-    None,
-    Elsewhere,
-    InOutput,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Product {
-    case: Case,
-    panel: Panel,
-    /// Given for convolutions of stride 1.
-    taps: Option<Taps>,
-    addend: Addend,
-}
-
 /// 3x3 kernel positions.
 const TAPS: Taps = Taps {
     kernel: [3, 3],
     dilation: 1,
     channels: 2,
 };
-
-/// What a product is made from, beside its weights.
-struct Operands {
-    data: Data,
-    /// The input behind a NaN, so that it is not aligned, and nothing behind it.
-    x: Vec<f32>,
-    addend: Vec<f32>,
-}
-
-impl Operands {
-    fn x(&self) -> &[f32] {
-        &self.x[1..]
-    }
-}
-
-/// How a product is cut up, narrowest and shortest first.
-fn few_tilings(kernel: &PanelKernel, cols: usize) -> Vec<Tiling> {
-    let most = kernel.vectors;
-    [(1, 1), (2, cols.div_ceil(2)), (most, 5), (most, cols)]
-        .map(|(vectors, window)| Tiling { vectors, window })
-        .to_vec()
-}
-
-/// Every width of a panel, and one too many.
-fn all_tilings(kernel: &PanelKernel, cols: usize) -> Vec<Tiling> {
-    let windows = [0, 1, 3, cols / 2, cols - 1, cols, cols + 100];
-    (0..=kernel.vectors + 1)
-        .flat_map(|vectors| windows.map(|window| Tiling { vectors, window }))
-        .collect()
-}
-
-fn threads() -> Vec<Threads> {
-    THREADS.iter().map(|&count| Threads::new(count)).collect()
-}
-
-fn same(a: f32, b: f32) -> bool {
-    a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan())
-}
-
-impl Product {
-    fn new(rows: usize, cols: usize, panel: Panel) -> Self {
-        Self {
-            case: Case::new(rows, cols, Task::Spmm(panel)),
-            panel,
-            taps: None,
-            addend: Addend::None,
-        }
-    }
-
-    /// A convolution of stride 1 with `lines` x `keep` outputs.
-    fn conv(rows: usize, groups: usize, taps: Taps, [lines, keep]: [usize; 2]) -> Self {
-        let panel = Panel {
-            groups,
-            lines,
-            line: keep + taps.kernel[1] - 1,
-            keep,
-            table: true,
-        };
-        let cols = taps.kernel[0] * taps.kernel[1] * taps.channels;
-        Self {
-            taps: Some(taps),
-            ..Self::new(rows * groups, cols, panel)
-        }
-    }
-
-    fn flat(rows: usize, cols: usize, columns: usize) -> Self {
-        Self::new(rows, cols, Panel::flat(columns))
-    }
-
-    fn case(self, change: impl FnOnce(Case) -> Case) -> Self {
-        Self {
-            case: change(self.case),
-            ..self
-        }
-    }
-
-    fn columns(&self) -> usize {
-        self.panel.lines * self.panel.keep
-    }
-
-    /// Index in the input of what weight column `col` of `row` meets at `pixel`.
-    fn at(&self, data: &Data, row: usize, col: usize, pixel: usize) -> usize {
-        let group = row / (self.case.rows / self.panel.groups);
-        let (line, place) = (pixel / self.panel.keep, pixel % self.panel.keep);
-        group * data.group_stride + data.starts[col] as usize + line * self.panel.line + place
-    }
-
-    fn operands(&self, rng: &mut Rng) -> Operands {
-        let mut data = self.case.data(rng);
-        if let Some(taps) = self.taps {
-            let plane = self.plane(&taps);
-            let [height, width] = taps.kernel;
-            let positions =
-                (0..height).flat_map(|ky| (0..width).map(move |kx| ky * taps.dilation * self.panel.line + kx));
-            data.starts = positions
-                .flat_map(|position| (0..taps.channels).map(move |channel| (channel * plane + position) as u32))
-                .collect();
-            data.group_stride = taps.channels * plane;
-            data.x = rng.values(self.panel.groups * data.group_stride);
-        }
-        // What no pixel meets is NaN.
-        let mut x = vec![f32::NAN; data.x.len() + 1];
-        for row in (0..self.case.rows).step_by(self.case.rows / self.panel.groups) {
-            for col in 0..self.case.cols {
-                for pixel in 0..self.columns() {
-                    let at = self.at(&data, row, col, pixel);
-                    x[1 + at] = data.x[at];
-                }
-            }
-        }
-        Operands {
-            x,
-            addend: rng.values(self.case.rows * self.columns()),
-            data,
-        }
-    }
-
-    /// Numbers of a channel of the input.
-    fn plane(&self, taps: &Taps) -> usize {
-        (self.panel.lines + taps.halo()) * self.panel.line
-    }
-
-    fn weights(&self, rng: &mut Rng) -> Vec<f32> {
-        rng.weights(self.case.rows, self.case.cols, self.case.density, false)
-    }
-
-    fn csr(&self, weights: &[f32]) -> Weights {
-        Weights::new(weights, self.case.cols, Encoding::Csr16, ValueType::F32)
-    }
-
-    fn check(&self) {
-        self.check_tilings(few_tilings);
-    }
-
-    fn check_tilings(&self, tilings: fn(&PanelKernel, usize) -> Vec<Tiling>) {
-        let mut rng = Rng::new(self.case.seed);
-        let weights = self.csr(&self.weights(&mut rng));
-        self.check_weights(&weights, &self.operands(&mut rng), tilings);
-    }
-
-    /// Compares the layers of all kernels with the truth.
-    fn check_weights(&self, weights: &Weights, operands: &Operands, tilings: fn(&PanelKernel, usize) -> Vec<Tiling>) {
-        let (mut threads, rows) = (threads(), Rows::of(&weights.matrix(), self.case.cols));
-        let expected = self.expected(&weights.dense, operands);
-        let [plain, fused_once] =
-            [false, true].map(|fused| self.in_order(&weights.dense, operands, fused, Order::Columns));
-        for (kernel, panel) in kernels() {
-            for (i, tiling) in tilings(&panel, self.case.cols).into_iter().enumerate() {
-                let mut alike = if fused(kernel.isa) { &fused_once } else { &plain };
-                let by_taps;
-                if let (Shape::Direct, Some(taps)) = (panel.shape, self.taps) {
-                    let order = Order::Taps(taps, tiling.window.clamp(1, taps.channels));
-                    by_taps = self.in_order(&weights.dense, operands, fused(kernel.isa), order);
-                    alike = &by_taps;
-                }
-                for threads in &mut threads {
-                    let Some(layer) = self.layer(kernel, &rows, operands, tiling, threads.count()) else {
-                        assert!(!self.fits(&panel, tiling), "{}", kernel.name);
-                        continue;
-                    };
-                    // Guards are what a plain build notices; an address sanitizer notices more without.
-                    let y = self.run(&layer, operands, threads, [17, 0][i % 2]);
-                    for (i, y) in y.iter().enumerate() {
-                        let place = || {
-                            let (name, encoding, threads) = (kernel.name, weights.desc.encoding, threads.count());
-                            format!("{name} on {encoding}, {tiling:?}, {threads} threads, output {i} of {self:?}")
-                        };
-                        assert!(expected[i].admits(*y), "{}: {y} is not {:?}", place(), expected[i]);
-                        assert!(same(*y, alike[i]), "{}: {y}, in order: {}", place(), alike[i]);
-                    }
-                }
-            }
-        }
-    }
-
-    /// Whether the kernel can run it: direct ones need a line in their registers.
-    fn fits(&self, kernel: &PanelKernel, tiling: Tiling) -> bool {
-        let vectors = tiling.vectors.clamp(1, kernel.vectors);
-        kernel.shape != Shape::Direct || (self.taps.is_some() && self.panel.line <= vectors * kernel.lanes)
-    }
-
-    fn layer(
-        &self,
-        kernel: &'static Kernel,
-        rows: &Rows,
-        operands: &Operands,
-        tiling: Tiling,
-        threads: usize,
-    ) -> Option<Layer> {
-        let task = prepared::Task {
-            rows,
-            encoding: Encoding::Csr16,
-            groups: self.panel.groups,
-            lines: Lines {
-                lines: self.panel.lines,
-                keep: self.panel.keep,
-                line: self.panel.line,
-            },
-            offsets: self.offsets(operands),
-            group_stride: operands.data.group_stride,
-            channel_stride: self.taps.map_or(0, |taps| self.plane(&taps)),
-            taps: self.taps,
-            unpadded: None,
-        };
-        Layer::new(kernel, &task, tiling, threads)
-    }
-
-    fn offsets<'t>(&self, operands: &'t Operands) -> Offsets<'t> {
-        let starts = &operands.data.starts;
-        match self.panel.table {
-            true => Offsets::Table(starts),
-            false => Offsets::Stride(starts.get(1).map_or(1, |&start| start as usize)),
-        }
-    }
-
-    /// The output, `margin` numbers around which must not be written.
-    fn run(&self, layer: &Layer, operands: &Operands, threads: &mut Threads, margin: usize) -> Vec<f32> {
-        let len = operands.addend.len();
-        // What is not written stays NaN.
-        let mut around = vec![f32::NAN; len + 2 * margin];
-        let (front, y) = around.split_at_mut(margin);
-        let (y, behind) = y.split_at_mut(len);
-        front.fill(GUARD);
-        behind.fill(GUARD);
-        let residual = match self.addend {
-            Addend::None => Residual::None,
-            Addend::Elsewhere => Residual::At(&operands.addend),
-            Addend::InOutput => {
-                y.copy_from_slice(&operands.addend);
-                Residual::InOutput
-            }
-        };
-        let data = &operands.data;
-        let input = Input {
-            x: operands.x(),
-            offsets: self.offsets(operands),
-            group_stride: data.group_stride,
-            bias: data.bias.as_deref(),
-            residual,
-            activation: self.case.activation,
-        };
-        threads.reserve(layer.scratch_bytes());
-        layer.run(&input, y, threads);
-        assert!(
-            front.iter().chain(behind.iter()).all(|guard| *guard == GUARD),
-            "{}",
-            layer.kernel().name
-        );
-        y.to_vec()
-    }
-
-    /// For every output: its bias, its addend, and its products, each with its weight column.
-    fn outputs<'t>(
-        &'t self,
-        weights: &'t [f32],
-        operands: &'t Operands,
-    ) -> impl Iterator<Item = (f32, f32, Vec<(usize, f32, f32)>)> + use<'t> {
-        let (cols, columns, data) = (self.case.cols, self.columns(), &operands.data);
-        (0..self.case.rows * columns).map(move |i| {
-            let (row, pixel) = (i / columns, i % columns);
-            let line = weights[row * cols..][..cols].iter().enumerate();
-            let products = line
-                .filter(|(_, w)| **w != 0.0)
-                .map(move |(col, &w)| (col, w, operands.x()[self.at(data, row, col, pixel)]));
-            let bias = data.bias.as_ref().map_or(0.0, |bias| bias[row]);
-            (bias, operands.addend[i], products.collect())
-        })
-    }
-
-    fn added(&self) -> bool {
-        self.addend != Addend::None
-    }
-
-    fn expected(&self, weights: &[f32], operands: &Operands) -> Vec<Approx> {
-        let added = (self.case.cols, f32::from(self.added()));
-        self.outputs(weights, operands)
-            .map(|(bias, addend, products)| {
-                let terms = products.into_iter().chain([(added.0, added.1, addend)]);
-                Approx::dot(bias, terms.map(|(_, w, x)| (w, Approx::exact(x)))).activate(self.case.activation)
-            })
-            .collect()
-    }
-
-    fn in_order(&self, weights: &[f32], operands: &Operands, fused: bool, order: Order) -> Vec<f32> {
-        let multiply = |sum: f32, &(_, w, x): &(usize, f32, f32)| match fused {
-            true => x.mul_add(w, sum),
-            false => x * w + sum,
-        };
-        self.outputs(weights, operands)
-            .map(|(bias, addend, mut products)| {
-                let sum = match order {
-                    Order::Columns => products.iter().fold(bias, multiply),
-                    Order::Taps(taps, window) => {
-                        let window = |&(col, ..): &(usize, f32, f32)| col % taps.channels / window;
-                        let across = |col: usize| col / taps.channels % taps.kernel[1];
-                        products.sort_by_key(|product| (window(product), Reverse(across(product.0)), product.0));
-                        (0..taps.channels).fold(bias, |before, at| {
-                            let here = products.iter().filter(|product| window(product) == at);
-                            here.fold(0.0, multiply) + before
-                        })
-                    }
-                };
-                let sum = if self.added() { sum + addend } else { sum };
-                apply(self.case.activation, sum)
-            })
-            .collect()
-    }
-}
-
-/// The order of a sum.
-#[derive(Clone, Copy)]
-enum Order {
-    Columns,
-    /// So many channels at a time, each of them from the last kernel column to the first.
-    Taps(Taps, usize),
-}
 
 /// Each instruction set has its kernels, and none is left out here.
 #[test]
@@ -488,11 +135,12 @@ fn convolutions() {
                 dilation,
                 channels,
             };
-            for output in [[1, 1], [4, 3], [7, 7], [9, 14], [14, 30]] {
-                for addend in ADDENDS {
-                    let product = Product::conv(5, groups, taps, output);
-                    Product { addend, ..product }.check();
-                }
+            for (output, addend) in [[1, 1], [4, 3], [7, 7], [9, 14], [14, 30]]
+                .into_iter()
+                .zip(ADDENDS.into_iter().cycle())
+            {
+                let product = Product::conv(5, groups, taps, output);
+                Product { addend, ..product }.check();
             }
         }
     }
@@ -505,6 +153,29 @@ fn convolutions() {
         });
     }
     Product::conv(5, 2, Taps { channels: 4, ..TAPS }, [6, 5]).check_tilings(all_tilings);
+}
+
+/// Direct kernels pad on their way: bands that begin, end and lie in the padding.
+#[test]
+fn padded_convolutions() {
+    for (taps, pads) in [
+        (TAPS, [1; 4]),
+        (TAPS, [0, 2, 1, 0]),
+        (TAPS, [3, 0, 0, 5]),
+        (TAPS, [0, 0, 7, 1]),
+        (Taps { dilation: 2, ..TAPS }, [2, 1, 2, 1]),
+        (Taps { kernel: [5, 7], ..TAPS }, [2, 3, 2, 3]),
+    ] {
+        for output in [[8, 6], [13, 30], [14, 65]] {
+            for groups in [1, 3] {
+                let product = Product::conv(4, groups, taps, output).padded(taps, pads);
+                product.check();
+            }
+        }
+    }
+    let taps = Taps { channels: 4, ..TAPS };
+    let product = Product::conv(5, 2, taps, [6, 5]).padded(taps, [1; 4]);
+    product.check_tilings(all_tilings);
 }
 
 /// As in a convolution, what lies between the end of a line and the start of the next is dropped.
@@ -813,7 +484,7 @@ fn short_operands_are_left_alone() {
     }
 }
 
-fn product() -> impl Strategy<Value = Product> {
+fn lines() -> impl Strategy<Value = Product> {
     let panel = (1..=4usize, 1..=9usize, 1..=70usize, 0..=3usize, any::<bool>());
     let panel = panel.prop_map(|(groups, lines, keep, gap, table)| Panel {
         groups,
@@ -822,22 +493,38 @@ fn product() -> impl Strategy<Value = Product> {
         keep,
         table,
     });
-    let density = prop_oneof![0.0..=1.0f32, Just(0.1)];
-    let ends = (
-        any::<bool>(),
-        prop::sample::select(ACTIVATIONS.to_vec()),
-        prop::sample::select(ADDENDS.to_vec()),
-    );
+    (panel, 1..=20usize, prop_oneof![1..=40usize, 100..=200usize])
+        .prop_map(|(panel, rows, cols)| Product::new(panel.groups * rows, cols, panel))
+}
+
+fn conv() -> impl Strategy<Value = Product> {
+    let output = [1..=12usize, 1..=60usize];
     (
-        panel,
-        1..=20usize,
-        prop_oneof![1..=40usize, 100..=200usize],
-        density,
-        ends,
-        any::<u64>(),
+        1..=9usize,
+        1..=3usize,
+        [1..=5usize, 2..=5usize],
+        1..=3usize,
+        1..=9usize,
+        output,
     )
-        .prop_map(|(panel, rows, cols, density, (bias, activation, addend), seed)| {
-            let product = Product::new(panel.groups * rows, cols, panel).case(|case| Case {
+        .prop_map(|(rows, groups, kernel, dilation, channels, output)| {
+            let taps = Taps {
+                kernel,
+                dilation,
+                channels,
+            };
+            Product::conv(rows, groups, taps, output)
+        })
+}
+
+/// A product with random weights and ends.
+fn product(shaped: impl Strategy<Value = Product>) -> impl Strategy<Value = Product> {
+    let density = prop_oneof![0.0..=1.0f32, Just(0.1)];
+    let activation = prop::sample::select(ACTIVATIONS.to_vec());
+    let addend = prop::sample::select(ADDENDS.to_vec());
+    (shaped, density, any::<bool>(), activation, addend, any::<u64>()).prop_map(
+        |(product, density, bias, activation, addend, seed)| {
+            let product = product.case(|case| Case {
                 density,
                 bias,
                 activation,
@@ -845,14 +532,20 @@ fn product() -> impl Strategy<Value = Product> {
                 ..case
             });
             Product { addend, ..product }
-        })
+        },
+    )
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn products_are_right(product in product()) {
+    fn products_are_right(product in product(lines())) {
+        product.check();
+    }
+
+    #[test]
+    fn convolutions_are_right(product in product(conv())) {
         product.check();
     }
 }

@@ -1,11 +1,11 @@
 //! Prepared sessions: whole graphs against the reference, and against each other
 //! with different threads, choices of candidates and kernels.
 
-#![allow(clippy::unwrap_used)] // A panic is how a test reports.
-
 #[cfg(test)]
 mod common;
 
+/// Changes files so that they still pass for whole.
+#[cfg(test)]
 #[path = "../../format/tests/suite/forge.rs"]
 #[allow(dead_code)]
 mod forge;
@@ -15,7 +15,7 @@ use common::net::{self, Net};
 use common::reference;
 use secateur_format::op::{Conv2d, Linear};
 use secateur_format::plan::planner::{PlanOptions, Scratch};
-use secateur_format::{Activation, Limits, Model, Op, ValueId};
+use secateur_format::{Activation, Op, ValueId};
 use secateur_runtime::kernel::{self, Isa};
 use secateur_runtime::prepared::{Choice, Options, Prepared};
 use secateur_runtime::{ArenaBuf, Session};
@@ -31,7 +31,7 @@ fn check(net: &mut Net) {
     let inputs = net.random_inputs();
     let values = reference::run(&net.graph, &inputs);
     let file = net.file(&PlanOptions::default());
-    let model = Model::read(file.as_ref(), &Limits::HOST).unwrap();
+    let model = net::model(&file);
     let run = |options: &Options| {
         let outputs = net::run_prepared(&model, options, &inputs);
         let (kernels, threads) = (options.kernels.len(), options.threads);
@@ -77,8 +77,8 @@ fn check(net: &mut Net) {
 /// The nodes that run with repacked weights.
 fn products(net: &Net) -> Vec<usize> {
     let file = net.file(&PlanOptions::default());
-    let model = Model::read(file.as_ref(), &Limits::HOST).unwrap();
-    let prepared = Prepared::new(&model, &Options::default()).unwrap();
+    let model = net::model(&file);
+    let prepared = Prepared::new(&model, &Options::default()).expect("a valid model");
     (0..net.graph.nodes.len())
         .filter(|&node| prepared.product(node).is_some())
         .collect()
@@ -344,7 +344,7 @@ fn sums_that_take_over_no_memory() {
             &if swapped { [early, product] } else { [product, early] },
         );
         let file = moved(&net, sum);
-        let model = Model::read(file.as_ref(), &Limits::HOST).unwrap();
+        let model = net::model(&file);
         let inputs = net.random_inputs();
         let values = reference::run(&net.graph, &inputs);
         let outputs = net::run_prepared(&model, &Options::default(), &inputs);
@@ -354,22 +354,14 @@ fn sums_that_take_over_no_memory() {
 
 /// The file of `net` with `value` behind everything else in the arena.
 fn moved(net: &Net, value: ValueId) -> ArenaBuf {
-    const PLAN: u32 = 3;
     let mut file = net.file(&PlanOptions::default());
     let bytes = file.as_mut();
-    let sections = forge::u32_at(bytes, 24).unwrap() as usize;
-    let entry = |i: usize| secateur_format::container::HEADER_LEN + i * secateur_format::container::ENTRY_LEN;
-    let plan = (0..sections)
-        .find(|&i| forge::u32_at(bytes, entry(i)) == Some(PLAN))
-        .unwrap();
-    let plan = forge::entry_range(bytes, plan).unwrap().start;
-    let (arena, record) = (
-        forge::u32_at(bytes, plan).unwrap().next_multiple_of(64),
-        plan + 8 + 8 * usize::from(value.0),
-    );
-    bytes[record..record + 4].copy_from_slice(&arena.to_le_bytes());
-    let end = arena + net.shape(value).bytes();
-    bytes[plan..plan + 4].copy_from_slice(&end.to_le_bytes());
+    // The sections' order is fixed: graph, tensors, plan.
+    let plan = forge::entry_range(bytes, 2).expect("a plan").start;
+    let arena = forge::u32_at(bytes, plan).expect("its size").next_multiple_of(64);
+    let mut put = |at: usize, number: u32| bytes[at..at + 4].copy_from_slice(&number.to_le_bytes());
+    put(plan, arena + net.shape(value).bytes());
+    put(plan + 8 + 8 * usize::from(value.0), arena);
     forge::fix_crcs(bytes);
     file
 }
@@ -385,7 +377,7 @@ fn plans_without_scratch_memory() {
         scratch: Scratch::None,
         align: 4,
     });
-    let model = Model::read(file.as_ref(), &Limits::HOST).unwrap();
+    let model = net::model(&file);
     let prepared = Prepared::new(&model, &Options::default()).unwrap();
     assert!(prepared.product(0).is_none() && prepared.product(1).is_some());
     let mut arena = ArenaBuf::for_model(&model);
@@ -411,7 +403,7 @@ fn weights_without_a_kernel_are_refused() {
     };
     net.node(Op::Linear(op), &[x]);
     let file = net.file(&PlanOptions::default());
-    let model = Model::read(file.as_ref(), &Limits::HOST).unwrap();
+    let model = net::model(&file);
     let mut arena = ArenaBuf::for_model(&model);
     let prepared = Prepared::new(&model, &Options::default()).unwrap();
     assert!(Session::with_prepared(&model, arena.as_mut(), prepared).is_err());

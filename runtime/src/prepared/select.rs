@@ -177,7 +177,7 @@ impl<'t> Task<'t> {
         let (widths, windows): (&[usize], &[usize]) = match panel.shape {
             Shape::Pair | Shape::Direct => (&[3, 4, 5, 6, 7, 8], &[64, 96, 128, 192, 256, 512]),
             Shape::Block { .. } => (&[3, 4, 5, 6, 8], &[256, 512, 1024]),
-            Shape::Dense { .. } => (&[2, 3], &[256, 512, 1024]),
+            Shape::Dense { .. } => (&[2, 3, 4], &[256, 512, 1024]),
         };
         let most = panel.vectors;
         let mut tilings: Vec<Tiling> = Vec::new();

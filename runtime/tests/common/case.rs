@@ -24,7 +24,7 @@ pub(crate) fn fused(isa: Isa) -> bool {
 }
 
 /// Before and behind every output.
-const GUARD: f32 = 12345.0;
+pub(crate) const GUARD: f32 = 12345.0;
 
 /// The runs of an SpMM.
 #[derive(Clone, Copy, Debug)]

@@ -7,4 +7,5 @@ pub(crate) mod approx;
 pub(crate) mod case;
 pub(crate) mod matrices;
 pub(crate) mod net;
+pub(crate) mod product;
 pub(crate) mod reference;

@@ -149,7 +149,7 @@ impl Net {
         let mut scalar: Option<Vec<Vec<f32>>> = None;
         for (scratch, align) in [(Scratch::Packed, 64), (Scratch::None, 4)] {
             let file = self.file(&PlanOptions { scratch, align });
-            let model = Model::read(file.as_ref(), &Limits::HOST).unwrap();
+            let model = model(&file);
             let plain = run(&model, kernel::SCALAR, &inputs);
             for (kind, outputs) in [
                 ("plain", &plain),
@@ -187,6 +187,11 @@ impl Net {
 
 pub(crate) fn bits(values: &[Vec<f32>]) -> Vec<Vec<u32>> {
     values.iter().map(|v| v.iter().map(|x| x.to_bits()).collect()).collect()
+}
+
+/// The model in a file that is known to be valid.
+pub(crate) fn model(file: &ArenaBuf) -> Model<'_> {
+    Model::read(file.as_ref(), &Limits::HOST).unwrap()
 }
 
 /// The outputs of a session with the given kernels.

@@ -55,7 +55,12 @@ pub(in crate::kernel) unsafe fn block<V: Vector, const R: usize>(panel: &Panel<'
 #[inline(always)]
 pub(in crate::kernel) unsafe fn dense<V: Vector, const R: usize>(panel: &Panel<'_>, y: &Output<'_>) {
     // SAFETY: the caller's promise.
-    unsafe { by_vectors!(panel.columns.div_ceil(V::LANES), N: 1 2 3 => dense_tile::<V, R, N>(panel, y)) }
+    unsafe {
+        match R {
+            6 => by_vectors!(panel.columns.div_ceil(V::LANES), N: 1 2 3 4 => dense_tile::<V, R, N>(panel, y)),
+            _ => by_vectors!(panel.columns.div_ceil(V::LANES), N: 1 2 3 => dense_tile::<V, R, N>(panel, y)),
+        }
+    }
 }
 
 #[inline(always)]

@@ -76,6 +76,8 @@ panel_kernels! {
     [#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi2,avx2,fma,f16c,bmi2,popcnt")]]
     mod avx512, Avx512, crate::kernel::x86::avx512::F32x16, 16 lanes;
     "f32_panel_dense_8x48__avx512" Shape::Dense { rows: 8 }, panel::dense::<8>, 3;
+    // Fewer panels where columns are few: weights that come from memory are read less often.
+    "f32_panel_dense_6x64__avx512" Shape::Dense { rows: 6 }, panel::dense::<6>, 4;
     "f32_panel_pair_2x128__avx512" Shape::Pair, panel::pair, 8;
     "f32_panel_direct_1x224__avx512" Shape::Direct, direct::direct, 14;
     "f32_panel_block2_2x128__avx512" Shape::Block { rows: 2 }, panel::block::<2>, 8;
