@@ -276,6 +276,38 @@ fn additions() {
     }
 }
 
+/// The product writes the sum, into its own memory or over what is added.
+#[test]
+fn additions_are_fused() {
+    for swapped in [false, true] {
+        let mut net = Net::new(4);
+        let x = net.input(Padded.dims());
+        let early = net.node(Op::Activation(Activation::Tanh), &[x]);
+        let middle = net.node(Op::Activation(Activation::Relu), &[early]);
+        let product = Padded.append(&mut net, middle, Activation::Identity);
+        let operands = if swapped { [early, product] } else { [product, early] };
+        net.node(Op::Add(Activation::Identity), &operands);
+        let file = net.file(&PlanOptions::default());
+        let model = net::model(&file);
+        let mut arena = ArenaBuf::for_model(&model);
+        arena.as_mut().fill(0xff);
+        let prepared = Prepared::new(&model, &Options::default()).unwrap();
+        let mut session = Session::with_prepared(&model, arena.as_mut(), prepared).unwrap();
+        session.input_mut(0).unwrap().copy_from_slice(&net.random_inputs()[0]);
+        let mut own = Vec::new();
+        let observe = |node: usize, output: &[f32]| {
+            if node == 2 {
+                own = output.to_vec();
+            }
+        };
+        session.run_observed(observe).unwrap();
+        match swapped {
+            true => assert!(own.iter().all(|x| x.is_nan()), "written besides the sum"),
+            false => assert_eq!(own, session.output(0).unwrap()),
+        }
+    }
+}
+
 /// Residual blocks as networks have them, with all ways to prepare them.
 #[test]
 fn residual_networks() {
