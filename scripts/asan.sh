@@ -17,6 +17,8 @@ if [ $# = 0 ]; then
   done
 fi
 
+# Of a vector only the first and the last byte are checked: both have to fall between two buffers.
+export ASAN_OPTIONS="redzone=256:${ASAN_OPTIONS:-}"
 # With a target of its own, build scripts and macros are not instrumented.
 target=$(rustc -vV | sed -n 's/^host: //p')
 export RUSTC_BOOTSTRAP=1 RUSTFLAGS="${RUSTFLAGS:-} -Zsanitizer=address"
