@@ -17,7 +17,7 @@ if [ $# = 0 ]; then
   done
 fi
 
-# Of a vector only the first and the last byte are checked: both have to fall between two buffers.
+# Only the first and the last byte of a vector are checked: no vector may reach across a redzone.
 export ASAN_OPTIONS="redzone=256:${ASAN_OPTIONS:-}"
 # With a target of its own, build scripts and macros are not instrumented.
 target=$(rustc -vV | sed -n 's/^host: //p')
