@@ -82,6 +82,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             lines: 1,
             keep: n,
             line: n,
+            step: 1,
         };
         let task = Task {
             rows: &rows,
@@ -90,9 +91,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             lines,
             offsets: Offsets::Stride(n),
             group_stride: 0,
-            channel_stride: n,
             taps: None,
-            unpadded: None,
         };
         let mut threads = Threads::new(number("threads").unwrap_or(1));
         let layer = Layer::new(kernel, &task, tiling, threads.count()).ok_or("no layer")?;

@@ -30,8 +30,11 @@ const ACTIVATIONS: [Activation; 9] = [
 /// 3x3 kernel positions.
 const TAPS: Taps = Taps {
     kernel: [3, 3],
+    stride: [1, 1],
     dilation: 1,
     channels: 2,
+    input: [0, 0],
+    pads: [0, 0],
 };
 
 /// Each instruction set has its kernels, and none is left out here.
@@ -49,7 +52,7 @@ fn instruction_sets_have_panel_kernels() {
     assert_eq!(isas(&|k| shape(k) == Some(Shape::Pair)), all);
     assert_eq!(isas(&|k| matches!(shape(k), Some(Shape::Dense { .. }))), all);
     assert_eq!(isas(&|k| matches!(shape(k), Some(Shape::Block { .. }))), all);
-    assert_eq!(isas(&|k| shape(k) == Some(Shape::Direct)), all);
+    assert_eq!(isas(&|k| matches!(shape(k), Some(Shape::Direct { .. }))), all);
 }
 
 #[test]
@@ -134,6 +137,7 @@ fn convolutions() {
                 kernel,
                 dilation,
                 channels,
+                ..TAPS
             };
             for (output, addend) in [[1, 1], [4, 3], [7, 7], [9, 14], [14, 30]]
                 .into_iter()
@@ -152,7 +156,37 @@ fn convolutions() {
             [1, 2].map(|window| Tiling { vectors, window }).to_vec()
         });
     }
-    Product::conv(5, 2, Taps { channels: 4, ..TAPS }, [6, 5]).check_tilings(all_tilings);
+    for stride in [[1, 1], [2, 2]] {
+        let taps = Taps {
+            channels: 4,
+            stride,
+            ..TAPS
+        };
+        Product::conv(5, 2, taps, [6, 5]).check_tilings(all_tilings);
+    }
+}
+
+/// A plane per remainder modulo the stride; some that no kernel position reads.
+#[test]
+fn strided_convolutions() {
+    for kernel in [[1, 2], [2, 2], [3, 3], [5, 4], [7, 7]] {
+        for (stride, dilation, groups) in [([2, 2], 1, 1), ([1, 2], 2, 2), ([3, 1], 1, 1), ([2, 2], 2, 1)] {
+            let taps = Taps {
+                kernel,
+                stride,
+                dilation,
+                ..TAPS
+            };
+            for output in [[1, 1], [4, 3], [7, 7], [5, 33]] {
+                let product = Product::conv(5, groups, taps, output);
+                product.check();
+                let pads = [kernel[0] / 2, kernel[1] / 2, 0, kernel[1] / 2];
+                if output != [1, 1] {
+                    product.padded(pads).check();
+                }
+            }
+        }
+    }
 }
 
 /// Direct kernels pad on their way: bands that begin, end and lie in the padding.
@@ -168,13 +202,13 @@ fn padded_convolutions() {
     ] {
         for output in [[8, 6], [13, 30], [14, 65]] {
             for groups in [1, 3] {
-                let product = Product::conv(4, groups, taps, output).padded(taps, pads);
+                let product = Product::conv(4, groups, taps, output).padded(pads);
                 product.check();
             }
         }
     }
     let taps = Taps { channels: 4, ..TAPS };
-    let product = Product::conv(5, 2, taps, [6, 5]).padded(taps, [1; 4]);
+    let product = Product::conv(5, 2, taps, [6, 5]).padded([1; 4]);
     product.check_tilings(all_tilings);
 }
 
@@ -290,7 +324,7 @@ fn special_inputs_stay_where_they_belong() {
             let strip = match panel.shape {
                 Shape::Pair => 1,
                 Shape::Block { rows } => rows,
-                Shape::Dense { .. } | Shape::Direct => continue,
+                Shape::Dense { .. } | Shape::Direct { .. } => continue,
             };
             for tiling in all_tilings(&panel, 30) {
                 for threads in &mut threads() {
@@ -338,9 +372,10 @@ fn special_inputs_of_convolutions() {
     // The last channel is NaN, and only the second row has weights for it.
     let plane = product.plane(&taps);
     operands.x[1 + 2 * plane..].fill(f32::NAN);
+    operands.unpadded[1 + 2 * plane..].fill(f32::NAN);
     let weight = |i: usize| f32::from(i % 3 != 2 || i == 2 * 27 - 1);
     let rows = Rows::of(&product.csr(&(0..54).map(weight).collect::<Vec<_>>()).matrix(), 27);
-    for (kernel, panel) in kernels().filter(|(_, panel)| panel.shape == Shape::Direct) {
+    for (kernel, panel) in kernels().filter(|(_, panel)| panel.shape == Shape::Direct { rows: 1 }) {
         for tiling in all_tilings(&panel, 3) {
             for threads in &mut threads() {
                 if let Some(layer) = product.layer(kernel, &rows, &operands, tiling, threads.count()) {
@@ -503,15 +538,18 @@ fn conv() -> impl Strategy<Value = Product> {
         1..=9usize,
         1..=3usize,
         [1..=5usize, 2..=5usize],
+        [1..=3usize, 1..=2usize],
         1..=3usize,
         1..=9usize,
         output,
     )
-        .prop_map(|(rows, groups, kernel, dilation, channels, output)| {
+        .prop_map(|(rows, groups, kernel, stride, dilation, channels, output)| {
             let taps = Taps {
                 kernel,
+                stride,
                 dilation,
                 channels,
+                ..TAPS
             };
             Product::conv(rows, groups, taps, output)
         })

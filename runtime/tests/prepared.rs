@@ -276,7 +276,7 @@ fn additions() {
     }
 }
 
-/// The product writes the sum, into its own memory or over what is added.
+/// The product writes the sum over what is added, which dies there, and its own memory never.
 #[test]
 fn additions_are_fused() {
     for swapped in [false, true] {
@@ -301,10 +301,7 @@ fn additions_are_fused() {
             }
         };
         session.run_observed(observe).unwrap();
-        match swapped {
-            true => assert!(own.iter().all(|x| x.is_nan()), "written besides the sum"),
-            false => assert_eq!(own, session.output(0).unwrap()),
-        }
+        assert!(own.iter().all(|x| x.is_nan()), "written besides the sum");
     }
 }
 

@@ -160,7 +160,9 @@ fn last_uses(graph: &Graph) -> Vec<u32> {
 }
 
 /// The buffer of each value, in order of first use: an operator that may run in
-/// place takes over the buffer of an input that dies there.
+/// place takes over the buffer of an input that dies there. Of two it takes the older one: the
+/// newer one is never stored if the addition is done by the product right before it, and so the
+/// sum is written to memory that was read just before.
 fn share_in_place(graph: &Graph, shapes: &[Shape], last_use: &[u32]) -> Vec<usize> {
     let mut buffer_of: Vec<usize> = (0..graph.inputs.len()).collect();
     let mut next = buffer_of.len();
@@ -170,7 +172,8 @@ fn share_in_place(graph: &Graph, shapes: &[Shape], last_use: &[u32]) -> Vec<usiz
             let id = usize::from(id.0);
             last_use[id] == index as u32 && shapes[id].bytes() == output.bytes()
         };
-        let reused = node.inputs.iter().find(dies_here).filter(|_| node.op.in_place());
+        let dying = node.inputs.iter().filter(dies_here);
+        let reused = dying.min_by_key(|id| id.0).filter(|_| node.op.in_place());
         buffer_of.push(match reused {
             Some(id) => buffer_of[usize::from(id.0)],
             None => {

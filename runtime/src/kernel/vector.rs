@@ -74,6 +74,10 @@ pub(crate) trait Vector: Copy {
     /// Sum of all lanes.
     unsafe fn sum(self) -> f32;
 
+    /// Asks for the cache line at `p`, which need not be readable.
+    #[inline(always)]
+    unsafe fn prefetch<T>(_p: *const T) {}
+
     /// A value and a byte offset, as panel kernels store them next to each other.
     #[cfg_attr(not(feature = "alloc"), allow(dead_code))]
     #[inline(always)]

@@ -4,29 +4,34 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use secateur_format::encoding::{BlockIndex, Encoding};
+use secateur_format::op::Conv2d;
+use secateur_format::{Activation, Shape, TensorId};
 
 use super::cost::{Costs, TERMS};
-use super::{Lines, Machine, Options, Task, Threads};
-use crate::kernel::panel::{PanelKernel, Rows, Shape, Taps, Unpadded};
-use crate::kernel::{Kernel, Offsets, Run};
+use super::{Machine, Options, Problem, Threads};
+use crate::kernel::panel::{self, PanelKernel, Rows};
+use crate::kernel::{Kernel, Run};
 
 /// One measurement: how often each term occurs, and the time.
 type Sample = ([f64; TERMS], f64);
 
-/// Products that are measured: rows, input channels, side of the square image, kernel extent.
-const PRODUCTS: [(usize, usize, usize, usize); 12] = [
-    (64, 32, 112, 1),
-    (64, 256, 56, 1),
-    (256, 64, 56, 1),
-    (128, 128, 56, 1),
-    (256, 256, 28, 1),
-    (512, 512, 14, 1),
-    (256, 1024, 14, 1),
-    (1024, 512, 7, 1),
-    (64, 64, 56, 3),
-    (128, 128, 28, 3),
-    (256, 256, 14, 3),
-    (256, 512, 7, 3),
+/// Products that are measured: rows, input channels, side of the square image, kernel extent, stride.
+const PRODUCTS: [(u32, u32, u32, u16, u16); 15] = [
+    (64, 32, 112, 1, 1),
+    (64, 256, 56, 1, 1),
+    (256, 64, 56, 1, 1),
+    (128, 128, 56, 1, 1),
+    (256, 256, 28, 1, 1),
+    (512, 512, 14, 1, 1),
+    (256, 1024, 14, 1, 1),
+    (1024, 512, 7, 1, 1),
+    (512, 256, 56, 1, 2),
+    (64, 64, 56, 3, 1),
+    (128, 128, 28, 3, 1),
+    (256, 256, 14, 3, 1),
+    (256, 512, 7, 3, 1),
+    (128, 128, 56, 3, 2),
+    (256, 256, 28, 3, 2),
 ];
 
 impl Machine {
@@ -59,51 +64,42 @@ impl Machine {
 fn samples(kernel: &'static Kernel, panel: &PanelKernel, options: &Options, threads: &mut Threads) -> Vec<Sample> {
     let mut samples = Vec::new();
     let sparsities: &[f64] = match panel.shape {
-        Shape::Dense { .. } => &[0.0],
+        panel::Shape::Dense { .. } => &[0.0],
         _ => &[0.5, 0.8, 0.9, 0.95],
     };
-    for (rows, channels, side, extent) in PRODUCTS {
+    for (rows, channels, side, extent, stride) in PRODUCTS {
         for &sparsity in sparsities {
             let height = match panel.shape {
-                Shape::Block { rows } => rows,
+                panel::Shape::Block { rows } | panel::Shape::Direct { rows } => rows,
                 _ => 1,
             };
-            let weights = Rows::random(rows, channels * extent * extent, height, sparsity);
-            let padded = side + extent - 1;
-            let positions = (0..extent * extent).map(|p| p / extent * padded + p % extent);
-            let table: Vec<u32> = positions
-                .flat_map(|start| (0..channels).map(move |c| (c * padded * padded + start) as u32))
-                .collect();
-            let task = Task {
-                rows: &weights,
-                encoding: match panel.shape {
-                    Shape::Dense { .. } => Encoding::Dense,
-                    Shape::Block { rows } => Encoding::Block {
-                        r: rows as u8,
-                        c: 1,
-                        index: BlockIndex::Csr16,
-                    },
-                    _ => Encoding::Csr16,
+            let columns = channels as usize * usize::from(extent * extent);
+            let weights = Rows::random(rows as usize, columns, height, sparsity);
+            let encoding = match panel.shape {
+                panel::Shape::Dense { .. } => Encoding::Dense,
+                _ if height > 1 => Encoding::Block {
+                    r: height as u8,
+                    c: 1,
+                    index: BlockIndex::Csr16,
                 },
-                groups: 1,
-                lines: Lines {
-                    lines: side,
-                    keep: side,
-                    line: padded,
-                },
-                offsets: Offsets::Table(&table),
-                group_stride: 0,
-                channel_stride: padded * padded,
-                taps: (extent > 1).then_some(Taps {
-                    kernel: [extent; 2],
-                    dilation: 1,
-                    channels,
-                }),
-                unpadded: (extent > 1).then_some(Unpadded {
-                    input: [side; 2],
-                    pads: [extent / 2; 2],
-                }),
+                _ => Encoding::Csr16,
             };
+            let conv = Conv2d {
+                weight: TensorId(0),
+                bias: None,
+                out_channels: rows,
+                groups: 1,
+                kernel: [extent; 2],
+                stride: [stride; 2],
+                dilation: [1; 2],
+                pads: [extent / 2; 4],
+                activation: Activation::Identity,
+            };
+            let input = Shape::new(&[channels, side, side]).unwrap_or(Shape::SCALAR);
+            let Some(problem) = Problem::made_up(weights, encoding, &conv, input) else {
+                continue;
+            };
+            let task = problem.task();
             let candidates = task.candidates(options);
             let own: Vec<_> = candidates.iter().filter(|c| c.kernel.name == kernel.name).collect();
             // The best, the worst, and one between.

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use crate::kernel::panel::{Segment, Unpadded};
+use crate::kernel::panel::{Planes, Segment, Taps};
 
 /// Some columns of the output, and where they come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub struct Lines {
     pub keep: usize,
     /// Distance of two lines in a run.
     pub line: usize,
+    /// Distance of two pixels of a line, 1 or 2.
+    pub step: usize,
 }
 
 impl Lines {
@@ -49,50 +51,44 @@ impl Lines {
             .collect()
     }
 
-    /// Bands of at most `most` whole lines, as equal as can be, with `halo` lines more of input;
-    /// planes with lines that are `line` apart. With `unpadded`, the zeros around the input are left out.
-    pub(crate) fn bands(
-        &self,
-        most: usize,
-        halo: usize,
-        line: usize,
-        unpadded: Option<&Unpadded>,
-    ) -> Vec<PanelColumns> {
+    /// Bands of at most `most` whole lines, as equal as can be; their segments leave out the
+    /// zeros around the input.
+    pub(crate) fn bands(&self, most: usize, taps: &Taps, vectors: usize, lanes: usize) -> (Vec<PanelColumns>, Planes) {
         let count = self.lines.div_ceil(most.max(1));
         let bound = |i: usize| (self.lines * i).checked_div(count).unwrap_or(0);
-        (0..count)
-            .map(|i| {
-                let (first, end) = (bound(i), bound(i + 1));
-                let segments = (first..end + halo).filter_map(|y| {
-                    let at = (y - first) * line;
-                    let (at, from, len) = match unpadded {
-                        None => (at, y * self.line, self.line),
-                        Some(Unpadded {
-                            input: [height, width],
-                            pads: [top, left],
-                        }) => {
-                            let y = y.checked_sub(*top).filter(|y| y < height)?;
-                            (at + left, y * width, (*width).min(line - left))
-                        }
-                    };
-                    Some(Segment {
-                        at: at as u32,
-                        from: from as u32,
-                        len: len as u32,
-                    })
-                });
-                PanelColumns {
-                    column: first * self.keep,
-                    columns: (end - first) * self.keep,
-                    segments: segments.collect(),
-                }
-            })
-            .collect()
+        let tallest = (0..count).map(|i| bound(i + 1) - bound(i)).max().unwrap_or(0);
+        let line = vectors * lanes;
+        let phase = (tallest + taps.halo()) * line;
+        let planes = Planes {
+            vectors,
+            line,
+            keep: self.keep,
+            phase,
+            plane: phase * taps.phases(),
+        };
+        let bands = (0..count).map(|i| {
+            let (first, end) = (bound(i), bound(i + 1));
+            let segments = (0..taps.phases()).filter_map(|phase| Some((phase, taps.origin(phase)?)));
+            let segments = segments.flat_map(|(phase, origin)| {
+                let lines = first..end + taps.halo();
+                lines.filter_map(move |y| {
+                    let mut segment = input_line(taps, y, origin, line)?;
+                    segment.at += (phase * planes.phase + (y - first) * line) as u32;
+                    Some(segment)
+                })
+            });
+            PanelColumns {
+                column: first * self.keep,
+                columns: (end - first) * self.keep,
+                segments: segments.collect(),
+            }
+        });
+        (bands.collect(), planes)
     }
 
     fn segments(&self, first: usize, end: usize) -> Vec<Segment> {
         // Lines without gaps are one line.
-        let (keep, line) = match self.line == self.keep {
+        let (keep, line) = match self.line == self.keep && self.step == 1 {
             true => (self.columns().max(1), self.columns()),
             false => (self.keep.max(1), self.line),
         };
@@ -103,13 +99,27 @@ impl Lines {
             let len = (keep - x).min(end - column);
             segments.push(Segment {
                 at: (column - first) as u32,
-                from: (y * line + x) as u32,
+                from: (y * line + x * self.step) as u32,
                 len: len as u32,
             });
             column += len;
         }
         segments
     }
+}
+
+/// What line `y` of the phase plane that starts at `origin` has of the input; at most `line` numbers.
+fn input_line(taps: &Taps, y: usize, origin: [usize; 2], line: usize) -> Option<Segment> {
+    let ([height, width], [top, left], stride) = (taps.input, taps.pads, taps.stride);
+    let y = (y * stride[0] + origin[0]).checked_sub(top).filter(|&y| y < height)?;
+    let at = left.saturating_sub(origin[1]).div_ceil(stride[1]);
+    let x = (at * stride[1] + origin[1]).checked_sub(left)?;
+    let len = width.saturating_sub(x).div_ceil(stride[1]).min(line.saturating_sub(at));
+    (len > 0).then_some(Segment {
+        at: at as u32,
+        from: (y * width + x) as u32,
+        len: len as u32,
+    })
 }
 
 #[cfg(test)]
@@ -120,7 +130,12 @@ mod tests {
     fn panels_cover_all_columns_once() {
         for (lines, keep, line) in [(1, 49, 49), (7, 7, 9), (14, 14, 16), (5, 1, 3), (3, 100, 102)] {
             for vectors in 1..5 {
-                let lines = Lines { lines, keep, line };
+                let lines = Lines {
+                    lines,
+                    keep,
+                    line,
+                    step: 1,
+                };
                 let mut next = 0;
                 for panel in lines.panels(16, vectors) {
                     assert_eq!(panel.column, next);

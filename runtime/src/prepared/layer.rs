@@ -10,7 +10,7 @@ use secateur_format::op::Conv2d;
 use super::columns::PanelColumns;
 use super::select::Task;
 use super::threads::Threads;
-use crate::kernel::panel::{Finish, Output, Pack, Panel, PanelKernel, Planes, Residual, Shape, Strips, Taps, Unpadded};
+use crate::kernel::panel::{Finish, Output, Pack, Panel, PanelKernel, Planes, Residual, Shape, Strips, Taps};
 use crate::kernel::{Kernel, Offsets, Run};
 
 /// How a product is cut up.
@@ -38,9 +38,10 @@ pub struct Layer {
     /// cache are read once for all of them.
     batch: usize,
     split: Split,
-    /// Distance of two channels in the input of a direct kernel.
-    channel_stride: usize,
-    pads: bool,
+    /// Distance of two pixels in the input.
+    step: usize,
+    /// Of a direct kernel: distance of two channels in the input.
+    channel_stride: Option<usize>,
 }
 
 /// What a line of a panel is.
@@ -48,8 +49,8 @@ pub struct Layer {
 enum Cut {
     /// The columns of one weight column, so many numbers apart.
     Lines(usize),
-    /// A plane of one channel.
-    Planes(Taps, Planes),
+    /// The planes of one channel, for strips of so many rows.
+    Planes(usize, Taps, Planes),
 }
 
 /// What threads divide among themselves.
@@ -89,21 +90,12 @@ impl Layer {
         let Run::Panel(panel) = kernel.run else { return None };
         let vectors = tiling.vectors.clamp(1, panel.vectors);
         let (panels, cut) = match panel.shape {
-            Shape::Direct => {
+            Shape::Direct { rows } => {
                 let taps = task.taps?;
-                let width = task.lines.line;
-                let per_line = width.div_ceil(panel.lanes);
+                let per_line = task.line_vectors(&taps, panel.lanes);
                 let most = vectors.checked_div(per_line).filter(|&lines| lines > 0)?;
-                let line = per_line * panel.lanes;
-                let bands = task.lines.bands(most, taps.halo(), line, task.unpadded.as_ref());
-                let tallest = bands.iter().map(|band| band.columns / task.lines.keep.max(1)).max()?;
-                let planes = Planes {
-                    vectors: per_line,
-                    line,
-                    keep: task.lines.keep,
-                    plane: (tallest + taps.halo()) * line,
-                };
-                (bands, Cut::Planes(taps, planes))
+                let (bands, planes) = task.lines.bands(most, &taps, per_line, panel.lanes);
+                (bands, Cut::Planes(rows, taps, planes))
             }
             _ => {
                 let panels = task.lines.panels(panel.lanes, vectors);
@@ -125,12 +117,12 @@ impl Layer {
             .map(|g| task.rows.range(g * per_group, (g + 1) * per_group))
             .map(|rows| match cut {
                 Cut::Lines(stride) => Strips::new(&rows, panel.shape, tiling.window, stride, parts),
-                Cut::Planes(taps, planes) => Strips::direct(&rows, &taps, planes, tiling.window, parts),
+                Cut::Planes(height, taps, planes) => Strips::direct(&rows, height, &taps, planes, tiling.window, parts),
             })
             .collect();
-        let (stride, sums) = match cut {
-            Cut::Lines(stride) => (stride, stride),
-            Cut::Planes(taps, planes) => (planes.plane, planes.plane - taps.halo() * planes.line),
+        let (stride, sums, step) = match cut {
+            Cut::Lines(stride) => (stride, stride, task.lines.step),
+            Cut::Planes(_, taps, planes) => (planes.plane, planes.phase - taps.halo() * planes.line, taps.stride[1]),
         };
         let panel_bytes = 4 * panel.panel_len(groups.first()?.window_cols(0).1, stride);
         let batch = (BATCH_BYTES / panel_bytes).clamp(1, panels.len());
@@ -145,13 +137,11 @@ impl Layer {
             sums,
             batch,
             split,
-            channel_stride: match task.unpadded {
-                Some(Unpadded {
-                    input: [height, width], ..
-                }) => height * width,
-                None => task.channel_stride,
+            step,
+            channel_stride: match cut {
+                Cut::Planes(_, taps, _) => Some(taps.input.iter().product()),
+                Cut::Lines(_) => None,
             },
-            pads: panel.shape == Shape::Direct && task.unpadded.is_some(),
         })
     }
 
@@ -162,12 +152,23 @@ impl Layer {
 
     /// Whether the layer pads its input itself.
     pub fn pads(&self) -> bool {
-        self.pads
+        self.channel_stride.is_some()
     }
 
-    /// Copies channels of the input into zero-padded phase planes, for a layer that does not pad.
-    pub(crate) fn pad(&self, conv: &Conv2d, geometry: &ConvGeometry, x: &[f32], packed: &mut [f32]) {
-        self.panel.pad(conv, geometry, x, packed);
+    /// Copies the input into zero-padded phase planes, for a layer that does not pad.
+    pub(super) fn pad(
+        &self,
+        conv: &Conv2d,
+        geometry: &ConvGeometry,
+        x: &[f32],
+        packed: &mut [f32],
+        threads: &mut Threads,
+    ) {
+        let plane = geometry.input.1 as usize * geometry.input.2 as usize;
+        threads.split(packed, geometry.channel_stride(), |first, part| {
+            self.panel
+                .pad(conv, geometry, x.get(first * plane..).unwrap_or(&[]), part);
+        });
     }
 
     /// How the product is cut up.
@@ -226,11 +227,9 @@ impl Layer {
             let place = Place {
                 input,
                 base: group
-                    * if self.pads {
-                        self.channel_stride * strips.cols()
-                    } else {
-                        input.group_stride
-                    },
+                    * self
+                        .channel_stride
+                        .map_or(input.group_stride, |stride| stride * strips.cols()),
                 bias: input.bias.and_then(|bias| bias.get(row..)),
                 residual: match input.residual {
                     Residual::At(residual) => Residual::At(residual.get(row * self.columns..).unwrap_or(&[])),
@@ -239,7 +238,7 @@ impl Layer {
                 y: y.starting_at(row),
             };
             for batch in panels.chunks(self.batch) {
-                if self.pads {
+                if self.pads() {
                     // All windows of a batch leave the same places empty.
                     scratch
                         .iter_mut()
@@ -270,14 +269,12 @@ impl Layer {
             let pack = Pack {
                 x: input.x,
                 base: place.base,
-                offsets: match self.panel.shape {
-                    Shape::Direct => Offsets::Stride(self.channel_stride),
-                    _ => input.offsets,
-                },
+                offsets: self.channel_stride.map_or(input.offsets, Offsets::Stride),
                 first,
                 cols,
                 segments: &panel.segments,
-                exact: self.pads,
+                step: self.step,
+                exact: self.pads(),
                 stride: self.stride,
             };
             self.panel.pack(&pack, buffer);

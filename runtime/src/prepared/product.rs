@@ -12,7 +12,7 @@ use super::select::{Options, Task};
 use super::{Input, Layer, Lines, Residual, Threads};
 use crate::RunError;
 use crate::arena::Carved;
-use crate::kernel::panel::{Rows, Taps, Unpadded};
+use crate::kernel::panel::{Rows, Taps};
 use crate::kernel::{Kernel, Offsets};
 use crate::op::{conv, linear};
 
@@ -40,16 +40,60 @@ enum Source {
         geometry: ConvGeometry,
         /// Offset of each weight column; empty for 1x1 kernels.
         table: Vec<u32>,
+        /// Whether panels skip pixels of the input as it is.
+        skips: bool,
     },
 }
 
 impl Source {
+    /// The input of a convolution, and its output's pixels there.
+    fn conv(conv: &Conv2d, geometry: ConvGeometry) -> (Self, Lines) {
+        let skips = conv.kernel == [1, 1] && conv.pads == [0; 4] && conv.stride != [1, 1] && conv.stride[1] <= 2;
+        let [down, across] = conv.stride.map(usize::from);
+        let (line, step) = match skips {
+            true => (down * geometry.input.2 as usize, across),
+            false => (geometry.row as usize, 1),
+        };
+        let lines = Lines {
+            lines: geometry.output.1 as usize,
+            keep: geometry.output.2 as usize,
+            line,
+            step,
+        };
+        let table = conv::column_offsets(conv, &geometry);
+        let source = Self::Conv {
+            conv: *conv,
+            geometry,
+            table,
+            skips,
+        };
+        (source, lines)
+    }
+
+    /// The convolution, if kernels that do not pad need its input padded before.
+    fn padding(&self) -> Option<(&Conv2d, &ConvGeometry)> {
+        match self {
+            Self::Conv {
+                conv,
+                geometry,
+                skips: false,
+                ..
+            } if geometry.packs => Some((conv, geometry)),
+            _ => None,
+        }
+    }
+
     /// Where the runs of the weight columns start, and the distance of two groups.
     fn offsets(&self) -> (Offsets<'_>, usize) {
         match self {
             Self::Tokens(tokens) => (Offsets::Stride(*tokens), 0),
-            Self::Conv { geometry, table, .. } => {
-                let stride = geometry.channel_stride();
+            Self::Conv {
+                geometry, table, skips, ..
+            } => {
+                let stride = match skips {
+                    true => geometry.input.1 as usize * geometry.input.2 as usize,
+                    false => geometry.channel_stride(),
+                };
                 let offsets = match table.is_empty() {
                     true => Offsets::Stride(stride),
                     false => Offsets::Table(table),
@@ -58,28 +102,17 @@ impl Source {
             }
         }
     }
-}
 
-impl Source {
     fn taps(&self) -> Option<Taps> {
         let Self::Conv { conv, geometry, .. } = self else {
             return None;
         };
-        let plain = conv.stride == [1, 1] && conv.dilation[1] == 1 && conv.kernel[1] > 1;
-        plain.then_some(Taps {
+        let direct = conv.stride[1] <= 2 && conv.dilation[1] == 1 && conv.kernel[1] > 1;
+        direct.then_some(Taps {
             kernel: conv.kernel.map(usize::from),
+            stride: conv.stride.map(usize::from),
             dilation: usize::from(conv.dilation[0]),
             channels: geometry.group_channels as usize,
-        })
-    }
-}
-
-impl Source {
-    fn unpadded(&self) -> Option<Unpadded> {
-        let Self::Conv { conv, geometry, .. } = self else {
-            return None;
-        };
-        geometry.packs.then_some(Unpadded {
             input: [geometry.input.1 as usize, geometry.input.2 as usize],
             pads: [usize::from(conv.pads[0]), usize::from(conv.pads[1])],
         })
@@ -104,17 +137,7 @@ impl Problem {
                 if geometry.scratch_bytes(conv) != scratch || conv::is_depthwise(conv, shape) {
                     return Ok(None);
                 }
-                let lines = Lines {
-                    lines: geometry.output.1 as usize,
-                    keep: geometry.output.2 as usize,
-                    line: geometry.row as usize,
-                };
-                let table = conv::column_offsets(conv, &geometry);
-                let input = Source::Conv {
-                    conv: *conv,
-                    geometry,
-                    table,
-                };
+                let (input, lines) = Source::conv(conv, geometry);
                 (
                     conv.weight,
                     conv.bias,
@@ -133,6 +156,7 @@ impl Problem {
                     lines: 1,
                     keep: tokens,
                     line: tokens,
+                    step: 1,
                 };
                 (
                     linear.weight,
@@ -157,6 +181,22 @@ impl Problem {
         }))
     }
 
+    /// The product of `rows`, stored as `encoding`, with an input that `conv` is applied to: something
+    /// to measure. `None` if they do not fit together.
+    #[cfg(feature = "std")]
+    pub(super) fn made_up(rows: Rows, encoding: Encoding, conv: &Conv2d, input: Shape) -> Option<Self> {
+        let (input, lines) = Source::conv(conv, ConvGeometry::new(conv, input).ok()?);
+        Some(Self {
+            rows,
+            encoding,
+            groups: conv.groups as usize,
+            lines,
+            input,
+            bias: None,
+            activation: conv.activation,
+        })
+    }
+
     /// The product, as far as its speed depends on it.
     pub fn task(&self) -> Task<'_> {
         let (offsets, group_stride) = self.input.offsets();
@@ -167,12 +207,8 @@ impl Problem {
             lines: self.lines,
             offsets,
             group_stride,
-            channel_stride: match &self.input {
-                Source::Tokens(tokens) => *tokens,
-                Source::Conv { geometry, .. } => geometry.channel_stride(),
-            },
             taps: self.input.taps(),
-            unpadded: self.input.unpadded(),
+            padding: self.input.padding(),
         }
     }
 }
@@ -252,14 +288,10 @@ impl Product {
             }
         };
         let (offsets, group_stride) = self.input.offsets();
-        let x: &[f32] = match &self.input {
-            Source::Conv { conv, geometry, .. } if geometry.packs && !self.layer.pads() => {
+        let x: &[f32] = match self.input.padding() {
+            Some((conv, geometry)) if !self.layer.pads() => {
                 let packed = memory.scratch.get_mut(..geometry.packed_elems()).ok_or(internal)?;
-                let plane = geometry.input.1 as usize * geometry.input.2 as usize;
-                threads.split(packed, geometry.channel_stride(), |first, part| {
-                    self.layer
-                        .pad(conv, geometry, x.get(first * plane..).unwrap_or(&[]), part);
-                });
+                self.layer.pad(conv, geometry, x, packed, threads);
                 packed
             }
             _ => x,

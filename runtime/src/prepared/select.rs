@@ -3,10 +3,12 @@
 use alloc::vec::Vec;
 
 use secateur_format::encoding::Encoding;
+use secateur_format::geometry::ConvGeometry;
+use secateur_format::op::Conv2d;
 
 use super::cost::Machine;
 use super::{Layer, Lines, Threads, Tiling};
-use crate::kernel::panel::{PanelKernel, Rows, Shape, Taps, Unpadded};
+use crate::kernel::panel::{PanelKernel, Rows, Shape, Taps};
 use crate::kernel::{ALL, Kernel, Offsets, Run};
 
 /// How models are prepared.
@@ -69,13 +71,11 @@ pub struct Task<'t> {
     pub offsets: Offsets<'t>,
     /// Distance of two groups in the input.
     pub group_stride: usize,
-    /// Distance of two channels in the input.
-    pub channel_stride: usize,
-    /// What a direct kernel makes of it; `None` for what is no convolution of horizontal stride
-    /// and dilation 1 and more than one kernel column.
+    /// What a direct kernel, which reads the input without padding, makes of it; `None` for what is no
+    /// convolution of horizontal stride 1 or 2, horizontal dilation 1 and more than one kernel column.
     pub taps: Option<Taps>,
-    /// Where a direct kernel shall pad the input itself; then its input is the unpadded one.
-    pub unpadded: Option<Unpadded>,
+    /// The convolution whose input other kernels need padded before.
+    pub padding: Option<(&'t Conv2d, &'t ConvGeometry)>,
 }
 
 impl<'t> Task<'t> {
@@ -128,14 +128,15 @@ impl<'t> Task<'t> {
         use super::{Input, Residual};
 
         threads.reserve(layer.scratch_bytes());
-        let columns = self.rows.cols();
-        let reach = (0..columns).map(|col| self.offsets.of(col)).max().unwrap_or(0);
-        let span = self.lines.lines.saturating_sub(1) * self.lines.line + self.lines.keep;
-        let raw = self
-            .unpadded
-            .map_or(0, |unpadded| unpadded.input.iter().product::<usize>());
-        let raw = raw * self.taps.map_or(0, |taps| taps.channels) * self.groups;
-        let x = alloc::vec![0.5; (reach + span + self.group_stride * (self.groups - 1)).max(raw)];
+        let padding = self.padding.filter(|_| !layer.pads());
+        let reach = (0..self.rows.cols()).map(|col| self.offsets.of(col)).max();
+        let span = self.lines.lines.saturating_sub(1) * self.lines.line + self.lines.keep * self.lines.step;
+        let len = reach.unwrap_or(0) + span + self.group_stride * self.groups.saturating_sub(1);
+        let raw = self.taps.map_or(0, |taps| {
+            taps.input.iter().product::<usize>() * taps.channels * self.groups
+        });
+        let x = alloc::vec![0.5; len.max(raw)];
+        let mut packed = alloc::vec![0.0; padding.map_or(0, |(_, geometry)| geometry.packed_elems())];
         let mut y = alloc::vec![0.0; self.rows.len() * self.lines.columns()];
         let input = Input {
             x: &x,
@@ -149,11 +150,22 @@ impl<'t> Task<'t> {
         let mut runs = 0;
         while runs < 3 || (runs < 10 && start.elapsed() < Duration::from_millis(5)) {
             let start = Instant::now();
-            layer.run(&input, &mut y, threads);
+            match padding {
+                None => layer.run(&input, &mut y, threads),
+                Some((conv, geometry)) => {
+                    layer.pad(conv, geometry, &x, &mut packed, threads);
+                    layer.run(&Input { x: &packed, ..input }, &mut y, threads);
+                }
+            }
             best = best.min(start.elapsed().as_nanos() as f64);
             runs += 1;
         }
         best
+    }
+
+    /// Vectors of a line of a direct kernel's planes.
+    pub(super) fn line_vectors(&self, taps: &Taps, lanes: usize) -> usize {
+        (self.lines.keep + taps.reaches() - 1).div_ceil(lanes).max(1)
     }
 
     fn fits(&self, shape: Shape) -> bool {
@@ -163,20 +175,24 @@ impl<'t> Task<'t> {
             (Shape::Block { rows }, Encoding::Block { r, .. }) => usize::from(r).is_multiple_of(rows),
             (Shape::Block { .. }, _) => false,
             (Shape::Pair, _) => true,
-            (Shape::Direct, _) => self.taps.is_some(),
+            (Shape::Direct { rows: 1 }, _) => self.taps.is_some(),
+            (Shape::Direct { rows }, Encoding::Block { r, .. }) => {
+                self.taps.is_some() && usize::from(r).is_multiple_of(rows)
+            }
+            (Shape::Direct { .. }, _) => false,
         }
     }
 
     /// Panels and windows that may be best.
     fn tilings(&self, panel: &PanelKernel) -> alloc::vec::IntoIter<Tiling> {
-        if let (Shape::Direct, Some(taps)) = (panel.shape, self.taps) {
+        if let (Shape::Direct { .. }, Some(taps)) = (panel.shape, self.taps) {
             return self.direct_tilings(panel, &taps).into_iter();
         }
         let needed = self.lines.columns().div_ceil(panel.lanes).max(1);
         let cols = self.rows.cols();
         let (widths, windows): (&[usize], &[usize]) = match panel.shape {
-            Shape::Pair | Shape::Direct => (&[3, 4, 5, 6, 7, 8], &[64, 96, 128, 192, 256, 512]),
-            Shape::Block { .. } => (&[3, 4, 5, 6, 8], &[256, 512, 1024]),
+            Shape::Pair | Shape::Direct { .. } => (&[3, 4, 5, 6, 7, 8], &[64, 96, 128, 192, 256, 512]),
+            Shape::Block { .. } => (&[3, 4, 5, 6, 8], &[256, 512, 1024, 2048]),
             Shape::Dense { .. } => (&[2, 3, 4], &[256, 512, 1024]),
         };
         let most = panel.vectors;
@@ -198,15 +214,18 @@ impl<'t> Task<'t> {
 
     /// As many lines as the registers hold, and windows whose planes fit the first-level cache.
     fn direct_tilings(&self, panel: &PanelKernel, taps: &Taps) -> Vec<Tiling> {
-        let per_line = self.lines.line.div_ceil(panel.lanes).max(1);
+        let per_line = self.line_vectors(taps, panel.lanes);
         let lines = (panel.vectors / per_line).min(self.lines.lines);
-        let plane_bytes = 4 * (lines + taps.halo()) * per_line * panel.lanes;
-        let windows =
-            [24 << 10, 32 << 10, 48 << 10, 96 << 10].map(|bytes| (bytes / plane_bytes).clamp(1, taps.channels.max(1)));
+        if lines == 0 {
+            return Vec::new();
+        }
+        let plane_bytes = 4 * taps.phases() * (lines + taps.halo()) * per_line * panel.lanes;
+        let windows = [24 << 10, 32 << 10, 48 << 10, 96 << 10, 192 << 10]
+            .map(|bytes| (bytes / plane_bytes).clamp(1, taps.channels.max(1)));
         let mut tilings: Vec<Tiling> = Vec::new();
         for window in windows {
             let vectors = lines * per_line;
-            if lines > 0 && !tilings.iter().any(|t| t.window == window) {
+            if !tilings.iter().any(|t| t.window == window) {
                 tilings.push(Tiling { vectors, window });
             }
         }

@@ -4,7 +4,7 @@
 use std::cmp::Reverse;
 
 use secateur_format::encoding::{Encoding, ValueType};
-use secateur_runtime::kernel::panel::{PanelKernel, Residual, Rows, Shape, Taps, Unpadded};
+use secateur_runtime::kernel::panel::{PanelKernel, Residual, Rows, Shape, Taps};
 use secateur_runtime::kernel::{self, Kernel, Offsets, Run, apply};
 use secateur_runtime::prepared::{self, Input, Layer, Lines, Threads, Tiling};
 
@@ -40,10 +40,10 @@ pub(crate) enum Addend {
 pub(crate) struct Product {
     pub(crate) case: Case,
     pub(crate) panel: Panel,
-    /// Given for convolutions of stride 1.
+    /// Distance of two pixels of a line in the input.
+    pub(crate) step: usize,
+    /// Given for convolutions.
     pub(crate) taps: Option<Taps>,
-    /// Given if direct kernels shall pad.
-    pub(crate) unpadded: Option<Unpadded>,
     pub(crate) addend: Addend,
 }
 
@@ -52,8 +52,8 @@ pub(crate) struct Operands {
     pub(crate) data: Data,
     /// The input behind a NaN, so that it is not aligned, and nothing behind it.
     pub(crate) x: Vec<f32>,
-    /// The same without padding, if there is some.
-    unpadded: Vec<f32>,
+    /// The same without padding, for convolutions.
+    pub(crate) unpadded: Vec<f32>,
     addend: Vec<f32>,
 }
 
@@ -92,36 +92,40 @@ impl Product {
         Self {
             case: Case::new(rows, cols, Task::Spmm(panel)),
             panel,
+            step: 1,
             taps: None,
-            unpadded: None,
             addend: Addend::None,
         }
     }
 
-    /// A convolution of stride 1 with `lines` x `keep` outputs.
+    /// A convolution with `lines` x `keep` outputs, of an input without padding.
     pub(crate) fn conv(rows: usize, groups: usize, taps: Taps, [lines, keep]: [usize; 2]) -> Self {
+        let extent = [(taps.kernel[0] - 1) * taps.dilation, taps.kernel[1] - 1];
+        let input = [0, 1].map(|axis| ([lines, keep][axis] - 1) * taps.stride[axis] + extent[axis] + 1);
         let panel = Panel {
             groups,
             lines,
-            line: keep + taps.kernel[1] - 1,
+            line: taps.stride[0] * input[1],
             keep,
             table: true,
         };
         let cols = taps.kernel[0] * taps.kernel[1] * taps.channels;
         Self {
-            taps: Some(taps),
+            step: taps.stride[1],
+            taps: Some(Taps { input, ..taps }),
             ..Self::new(rows * groups, cols, panel)
         }
     }
 
     /// The same convolution, of an input with zeros around it: `[top, left, bottom, right]`.
-    pub(crate) fn padded(self, taps: Taps, [top, left, bottom, right]: [usize; 4]) -> Self {
-        let [height, width] = [self.panel.lines + taps.halo(), self.panel.line];
+    pub(crate) fn padded(self, [top, left, bottom, right]: [usize; 4]) -> Self {
+        let inside = |taps: Taps| Taps {
+            input: [taps.input[0] - top - bottom, taps.input[1] - left - right],
+            pads: [top, left],
+            ..taps
+        };
         Self {
-            unpadded: Some(Unpadded {
-                input: [height - top - bottom, width - left - right],
-                pads: [top, left],
-            }),
+            taps: self.taps.map(inside),
             ..self
         }
     }
@@ -145,7 +149,7 @@ impl Product {
     pub(crate) fn at(&self, data: &Data, row: usize, col: usize, pixel: usize) -> usize {
         let group = row / (self.case.rows / self.panel.groups);
         let (line, place) = (pixel / self.panel.keep, pixel % self.panel.keep);
-        group * data.group_stride + data.starts[col] as usize + line * self.panel.line + place
+        group * data.group_stride + data.starts[col] as usize + line * self.panel.line + place * self.step
     }
 
     pub(crate) fn operands(&self, rng: &mut Rng) -> Operands {
@@ -153,8 +157,8 @@ impl Product {
         if let Some(taps) = self.taps {
             let plane = self.plane(&taps);
             let [height, width] = taps.kernel;
-            let positions =
-                (0..height).flat_map(|ky| (0..width).map(move |kx| ky * taps.dilation * self.panel.line + kx));
+            let line = self.panel.line / taps.stride[0];
+            let positions = (0..height).flat_map(|ky| (0..width).map(move |kx| ky * taps.dilation * line + kx));
             data.starts = positions
                 .flat_map(|position| (0..taps.channels).map(move |channel| (channel * plane + position) as u32))
                 .collect();
@@ -172,12 +176,13 @@ impl Product {
             }
         }
         let mut unpadded = vec![f32::NAN];
-        if let (Some(taps), Some(around)) = (self.taps, self.unpadded) {
+        if let Some(taps) = self.taps {
+            let line = self.panel.line / taps.stride[0];
             for (i, x) in x[1..].iter_mut().enumerate() {
-                let (line, column) = (i % self.plane(&taps) / self.panel.line, i % self.panel.line);
+                let place = [i % self.plane(&taps) / line, i % line];
                 let inside = [0, 1].map(|axis| {
-                    let before = around.pads[axis];
-                    (before..before + around.input[axis]).contains(&[line, column][axis])
+                    let before = taps.pads[axis];
+                    (before..before + taps.input[axis]).contains(&place[axis])
                 });
                 match inside {
                     [true, true] => unpadded.push(*x),
@@ -194,9 +199,10 @@ impl Product {
         }
     }
 
-    /// Numbers of a channel of the input.
+    /// Numbers of a channel of the padded input.
     pub(crate) fn plane(&self, taps: &Taps) -> usize {
-        (self.panel.lines + taps.halo()) * self.panel.line
+        let lines = (self.panel.lines - 1) * taps.stride[0] + (taps.kernel[0] - 1) * taps.dilation + 1;
+        lines * self.panel.line / taps.stride[0]
     }
 
     pub(crate) fn weights(&self, rng: &mut Rng) -> Vec<f32> {
@@ -232,7 +238,7 @@ impl Product {
             for (i, tiling) in tilings(&panel, self.case.cols).into_iter().enumerate() {
                 let mut alike = if fused(kernel.isa) { &fused_once } else { &plain };
                 let by_taps;
-                if let (Shape::Direct, Some(taps)) = (panel.shape, self.taps) {
+                if let (Shape::Direct { .. }, Some(taps)) = (panel.shape, self.taps) {
                     let order = Order::Taps(taps, tiling.window.clamp(1, taps.channels));
                     by_taps = self.in_order(&weights.dense, operands, fused(kernel.isa), order);
                     alike = &by_taps;
@@ -259,8 +265,11 @@ impl Product {
 
     /// Whether the kernel can run it: direct ones need a line in their registers.
     fn fits(&self, kernel: &PanelKernel, tiling: Tiling) -> bool {
-        let vectors = tiling.vectors.clamp(1, kernel.vectors);
-        kernel.shape != Shape::Direct || (self.taps.is_some() && self.panel.line <= vectors * kernel.lanes)
+        let registers = tiling.vectors.clamp(1, kernel.vectors) * kernel.lanes;
+        match (kernel.shape, self.taps) {
+            (Shape::Direct { .. }, taps) => taps.is_some_and(|taps| self.panel.keep + taps.reaches() <= registers + 1),
+            _ => true,
+        }
     }
 
     pub(crate) fn layer(
@@ -279,12 +288,12 @@ impl Product {
                 lines: self.panel.lines,
                 keep: self.panel.keep,
                 line: self.panel.line,
+                step: self.step,
             },
             offsets: self.offsets(operands),
             group_stride: operands.data.group_stride,
-            channel_stride: self.taps.map_or(0, |taps| self.plane(&taps)),
             taps: self.taps,
-            unpadded: self.unpadded,
+            padding: None,
         };
         Layer::new(kernel, &task, tiling, threads)
     }
@@ -380,8 +389,8 @@ impl Product {
                     Order::Columns => products.iter().fold(bias, multiply),
                     Order::Taps(taps, window) => {
                         let window = |&(col, ..): &(usize, f32, f32)| col % taps.channels / window;
-                        let across = |col: usize| col / taps.channels % taps.kernel[1];
-                        products.sort_by_key(|product| (window(product), Reverse(across(product.0)), product.0));
+                        let reach = |col: usize| col / taps.channels % taps.kernel[1] / taps.stride[1];
+                        products.sort_by_key(|product| (window(product), Reverse(reach(product.0)), product.0));
                         (0..taps.channels).fold(bias, |before, at| {
                             let here = products.iter().filter(|product| window(product) == at);
                             here.fold(0.0, multiply) + before
@@ -399,6 +408,6 @@ impl Product {
 #[derive(Clone, Copy)]
 pub(crate) enum Order {
     Columns,
-    /// So many channels at a time, each of them from the last kernel column to the first.
+    /// So many channels at a time, each of them from the kernel columns that reach farthest to the first.
     Taps(Taps, usize),
 }

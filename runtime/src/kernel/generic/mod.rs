@@ -9,6 +9,8 @@
 mod depthwise;
 #[cfg(feature = "alloc")]
 pub(super) mod direct;
+#[cfg(feature = "alloc")]
+mod ends;
 mod map;
 #[cfg(feature = "alloc")]
 pub(super) mod pack;

@@ -46,10 +46,18 @@ pub(in crate::kernel) unsafe fn pad<V: Vector>(conv: &Conv2d, geometry: &ConvGeo
 unsafe fn copy_line<V: Vector>(source: &[f32], to: *mut f32, count: usize, stride: usize) {
     let from = source.as_ptr();
     let mut i = 0;
-    while i < count {
-        let n = (count - i).min(V::LANES);
-        // SAFETY: the caller's: element `(count - 1) · stride` is the last one read.
-        unsafe {
+    // SAFETY: the caller's: element `(count - 1) · stride` is the last one read.
+    unsafe {
+        while i + V::LANES <= count && (i + V::LANES) * stride <= source.len() {
+            let vector = match stride {
+                1 => V::load(from.add(i)),
+                _ => V::load(from.add(2 * i)).even_odd(V::load(from.add(2 * i + V::LANES))).0,
+            };
+            vector.store(to.add(i));
+            i += V::LANES;
+        }
+        while i < count {
+            let n = (count - i).min(V::LANES);
             let vector = if stride == 1 {
                 V::load_first(from.add(i), n)
             } else {
@@ -62,7 +70,7 @@ unsafe fn copy_line<V: Vector>(source: &[f32], to: *mut f32, count: usize, strid
                 low.even_odd(high).0
             };
             vector.store_first(to.add(i), n);
+            i += V::LANES;
         }
-        i += V::LANES;
     }
 }

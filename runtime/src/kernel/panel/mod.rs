@@ -16,7 +16,7 @@ mod pack;
 mod rows;
 mod strips;
 
-pub use direct::{Planes, Taps, Unpadded};
+pub use direct::{Planes, Taps};
 pub use output::Output;
 pub use pack::{Pack, Segment};
 pub use rows::Rows;
@@ -99,8 +99,12 @@ impl PanelKernel {
         }
     }
 
-    /// Fills a panel. One that is too small, or with segments that do not fit it, is left as it is.
+    /// Fills a panel. One that is too small, or with segments that do not fit it, is left as it is; also
+    /// one with steps that no instruction set takes.
     pub fn pack(&self, pack: &Pack<'_>, panel: &mut [f32]) {
+        if !(1..=2).contains(&pack.step) {
+            return;
+        }
         let unit = if pack.exact { 1 } else { self.lanes };
         let fits = |s: &Segment| (s.at as usize + s.len as usize).next_multiple_of(unit) <= pack.stride;
         if panel.len() < self.panel_len(pack.cols, pack.stride) || !pack.segments.iter().all(fits) {
@@ -115,7 +119,7 @@ impl PanelKernel {
     fn covers(&self, strips: &Window<'_>, columns: usize) -> bool {
         let planes = &strips.planes;
         match strips.shape {
-            Shape::Direct => {
+            Shape::Direct { .. } => {
                 let lines = columns.checked_div(planes.keep).unwrap_or(0);
                 let vectors = lines * planes.vectors;
                 lines * planes.keep == columns
@@ -130,7 +134,7 @@ impl PanelKernel {
     /// Sums of a row that the registers hold.
     fn sums(&self, strips: &Window<'_>, columns: usize) -> usize {
         match strips.shape {
-            Shape::Direct => columns.checked_div(strips.planes.keep).unwrap_or(0) * strips.planes.line,
+            Shape::Direct { .. } => columns.checked_div(strips.planes.keep).unwrap_or(0) * strips.planes.line,
             _ => columns.next_multiple_of(self.lanes),
         }
     }

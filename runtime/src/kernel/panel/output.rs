@@ -49,6 +49,12 @@ impl<'y> Output<'y> {
         self.row_len
     }
 
+    /// Address of the first element.
+    #[inline(always)]
+    pub(in crate::kernel) fn start(&self) -> *const f32 {
+        self.data
+    }
+
     /// Address of element `column` of `row`.
     ///
     /// # Safety

@@ -2,7 +2,7 @@
 
 use crate::kernel::Offsets;
 
-/// A run of panel columns that is contiguous in the source.
+/// A run of panel columns that are equally far apart in the source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {
     /// First column in the panel.
@@ -29,6 +29,8 @@ pub struct Pack<'t> {
     pub cols: usize,
     /// Ascending, and without gaps unless `exact`.
     pub segments: &'t [Segment],
+    /// Distance of two columns of a segment in the source, 1 or 2.
+    pub step: usize,
     /// Whether nothing is written between and behind segments, not even zeros.
     pub exact: bool,
     /// Distance of two lines of the panel.

@@ -111,7 +111,42 @@ impl Rows {
         let at = |col: usize| row.partition_point(|&(c, _)| (c as usize) < col);
         &row[at(first)..at(end)]
     }
+
+    /// Calls `step(column, values)` for each column of `first..end` that any of the `height` rows
+    /// from `row` on has, ascending; 0 for rows that do not have it or are not there.
+    ///
+    /// `height` is at most [`MOST_HEIGHT`].
+    pub(super) fn steps(
+        &self,
+        row: usize,
+        height: usize,
+        first: usize,
+        end: usize,
+        mut step: impl FnMut(usize, &[f32]),
+    ) {
+        let mut values = [0.0; MOST_HEIGHT];
+        let values = &mut values[..height.min(MOST_HEIGHT)];
+        let mut lines: [&[(u32, f32)]; MOST_HEIGHT] = [&[]; MOST_HEIGHT];
+        for (i, line) in lines.iter_mut().take(height).enumerate() {
+            *line = self.window(row + i, first, end);
+        }
+        while let Some(col) = lines.iter().filter_map(|line| line.first()).map(|entry| entry.0).min() {
+            for (value, line) in values.iter_mut().zip(&mut lines) {
+                *value = match line.split_first() {
+                    Some((entry, rest)) if entry.0 == col => {
+                        *line = rest;
+                        entry.1
+                    }
+                    _ => 0.0,
+                };
+            }
+            step(col as usize, values);
+        }
+    }
 }
+
+/// Most rows of a strip that share their columns.
+const MOST_HEIGHT: usize = 8;
 
 impl RowSink for Rows {
     fn row(&mut self, _: usize, entries: impl Iterator<Item = (usize, f32)> + Clone) {

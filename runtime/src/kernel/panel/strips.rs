@@ -22,9 +22,12 @@ pub enum Shape {
         /// Rows; those past the matrix are zero and not stored.
         rows: usize,
     },
-    /// One row of a direct convolution: for each kernel column, from the last, a count, and
-    /// as many values and offsets.
-    Direct,
+    /// `rows` rows of a direct convolution that share their columns: for each group of kernel
+    /// columns a count, and as many steps: value and offset of one row, or an offset and `rows` values.
+    Direct {
+        /// 1, 2 or 4.
+        rows: usize,
+    },
 }
 
 impl Shape {
@@ -32,15 +35,15 @@ impl Shape {
     pub fn rows(self) -> usize {
         match self {
             Self::Pair => 2,
-            Self::Block { rows } | Self::Dense { rows } => rows,
-            Self::Direct => 1,
+            Self::Block { rows } | Self::Dense { rows } | Self::Direct { rows } => rows,
         }
     }
 
     /// Words of a step.
     fn words(self) -> usize {
         match self {
-            Self::Direct => 1,
+            // Groups have words of their own.
+            Self::Direct { .. } => 1,
             Self::Pair => 4,
             Self::Block { rows } => rows + 1,
             Self::Dense { rows } => rows,
@@ -82,6 +85,8 @@ pub struct Window<'t> {
     pub(in crate::kernel) stride: usize,
     /// Of a direct convolution.
     pub(in crate::kernel) planes: Planes,
+    /// Whether weights come from beyond the caches of a core.
+    pub(in crate::kernel) streamed: bool,
     pub(in crate::kernel) order: &'t [[u32; 2]],
     pub(in crate::kernel) starts: &'t [u32],
     pub(in crate::kernel) words: &'t [u32],
@@ -185,6 +190,7 @@ impl Strips {
             cols: self.window_cols(window).1,
             stride: self.stride,
             planes: self.planes,
+            streamed: self.bytes() > STREAMED_BYTES,
             order: &self.order[first..end],
             starts: &self.starts[first..=end],
             words,
@@ -216,13 +222,14 @@ impl Strips {
         match self.shape {
             Shape::Pair => self.push_pairs(rows, first, end, from, to),
             Shape::Block { rows: r } => {
-                let mut blocks: Vec<(u32, Vec<u32>)> = (from..to)
+                let mut blocks: Vec<(usize, Vec<u32>)> = (from..to)
                     .step_by(r)
-                    .map(|row| (row as u32, block_columns(rows, row, r, first, end)))
+                    .map(|row| (row, self.block_steps(rows, row, r, first, end)))
                     .collect();
-                blocks.sort_by_key(|(_, columns)| core::cmp::Reverse(columns.len()));
-                for (row, columns) in blocks {
-                    self.push_block(rows, row, r, first, &columns);
+                blocks.sort_by_key(|(_, words)| core::cmp::Reverse(words.len()));
+                for (row, words) in blocks {
+                    self.words.extend(words);
+                    self.push_strip([row as u32, NO_ROW]);
                 }
             }
             Shape::Dense { rows: r } => {
@@ -231,7 +238,7 @@ impl Strips {
                 }
             }
             // Made by `Strips::direct`.
-            Shape::Direct => {}
+            Shape::Direct { .. } => {}
         }
         self.parts.push(self.order.len());
     }
@@ -257,19 +264,13 @@ impl Strips {
         }
     }
 
-    fn push_block(&mut self, rows: &Rows, row: u32, r: usize, first: usize, columns: &[u32]) {
-        let end = first + self.window;
-        let mut lines: Vec<_> = (0..r)
-            .map(|i| rows.window(row as usize + i, first, end).iter().peekable())
-            .collect();
-        for &col in columns {
-            self.words.push(self.offset(col as usize - first));
-            for line in &mut lines {
-                let value = line.next_if(|(c, _)| *c == col).map_or(0.0, |&(_, value)| value);
-                self.words.push(value.to_bits());
-            }
-        }
-        self.push_strip([row, NO_ROW]);
+    fn block_steps(&self, rows: &Rows, row: usize, height: usize, first: usize, end: usize) -> Vec<u32> {
+        let mut words = Vec::new();
+        rows.steps(row, height, first, end, |col, values| {
+            words.push(self.offset(col - first));
+            words.extend(values.iter().map(|value| value.to_bits()));
+        });
+        words
     }
 
     fn push_dense(&mut self, rows: &Rows, row: usize, r: usize, first: usize, end: usize) {
@@ -294,14 +295,8 @@ impl Strips {
     }
 }
 
+/// Weights of more bytes than this are gone from the second-level cache when their layer runs again.
+const STREAMED_BYTES: usize = 256 << 10;
+
 /// No row: the second row of the last pair of an odd number.
 const NO_ROW: u32 = u32::MAX;
-
-/// Columns in `first..end` that any of `r` rows has.
-fn block_columns(rows: &Rows, row: usize, r: usize, first: usize, end: usize) -> Vec<u32> {
-    let entries = (0..r).flat_map(|i| rows.window(row + i, first, end));
-    let mut columns: Vec<u32> = entries.map(|&(col, _)| col).collect();
-    columns.sort_unstable();
-    columns.dedup();
-    columns
-}

@@ -134,6 +134,12 @@ impl Vector for F32x8 {
     }
 
     #[inline(always)]
+    unsafe fn prefetch<T>(p: *const T) {
+        // SAFETY: a hint; it never faults.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+    }
+
+    #[inline(always)]
     unsafe fn at_least(self, low: Self) -> Self {
         // The instruction gives its second operand if one is NaN.
         // SAFETY: see the impl.

@@ -99,12 +99,6 @@ impl Decode for F32x8 {
             Self(_mm256_blend_ps::<0b1111_0000>(low, high))
         }
     }
-
-    #[inline(always)]
-    unsafe fn prefetch<T>(p: *const T) {
-        // SAFETY: see the impl.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
-    }
 }
 
 // SAFETY of every block here: as above.

@@ -108,12 +108,6 @@ impl Decode for F32x16 {
             Self(_mm512_mask_mov_ps(picked, 0xff00, upper))
         }
     }
-
-    #[inline(always)]
-    unsafe fn prefetch<T>(p: *const T) {
-        // SAFETY: see the impl.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
-    }
 }
 
 // SAFETY of every block here: as above.

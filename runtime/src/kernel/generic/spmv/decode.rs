@@ -91,10 +91,6 @@ pub(in crate::kernel) trait Decode: Vector {
             Self::load(lanes.as_ptr())
         }
     }
-
-    /// Asks for the cache line at `p`, which need not be readable.
-    #[inline(always)]
-    unsafe fn prefetch<T>(_p: *const T) {}
 }
 
 /// Spreads weights over the lanes of a mask.
