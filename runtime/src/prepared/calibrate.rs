@@ -12,8 +12,15 @@ use super::{Machine, Options, Problem, Threads};
 use crate::kernel::panel::{self, PanelKernel, Rows};
 use crate::kernel::{Kernel, Run};
 
-/// One measurement: how often each term occurs, and the time.
-type Sample = ([f64; TERMS], f64);
+/// One measurement.
+struct Sample {
+    /// How often each term occurs.
+    terms: [f64; TERMS],
+    /// In nanoseconds.
+    time: f64,
+    /// Less for what is far slower than the best way to do the same: it need not be predicted well.
+    weight: f64,
+}
 
 /// Products that are measured: rows, input channels, side of the square image, kernel extent, stride.
 const PRODUCTS: [(u32, u32, u32, u16, u16); 15] = [
@@ -102,13 +109,20 @@ fn samples(kernel: &'static Kernel, panel: &PanelKernel, options: &Options, thre
             let task = problem.task();
             let candidates = task.candidates(options);
             let own: Vec<_> = candidates.iter().filter(|c| c.kernel.name == kernel.name).collect();
-            // The best, the worst, and one between.
-            for index in [0, own.len() / 3, own.len().saturating_sub(1)] {
-                let Some(candidate) = own.get(index) else { continue };
-                if let Some(layer) = task.layer(candidate, 1) {
-                    samples.push((task.work(panel, candidate.tiling), task.measure(&layer, threads)));
-                }
-            }
+            // The best of the predictions so far, the worst, and some between.
+            let chosen = [0, own.len() / 6, own.len() / 3, own.len().saturating_sub(1)];
+            let timed = chosen.into_iter().filter_map(|index| {
+                let candidate = own.get(index)?;
+                let layer = task.layer(candidate, 1)?;
+                Some((task.work(panel, candidate.tiling), task.measure(&layer, threads)))
+            });
+            let timed: Vec<_> = timed.collect();
+            let best = timed.iter().map(|&(_, time)| time).fold(f64::INFINITY, f64::min);
+            samples.extend(timed.into_iter().map(|(terms, time)| Sample {
+                terms,
+                time,
+                weight: best / time,
+            }));
         }
     }
     samples
@@ -118,14 +132,15 @@ fn samples(kernel: &'static Kernel, panel: &PanelKernel, options: &Options, thre
 /// errors: one cost after the other is set to its best value, until nothing changes.
 fn fit(samples: &[Sample]) -> Costs {
     let mut costs = [0.0; TERMS];
-    // Each sample divided by its time: the sum shall be 1.
-    let rows: Vec<[f64; TERMS]> = samples.iter().map(|(terms, time)| terms.map(|t| t / time)).collect();
+    // Each sample divided by its time: the sum shall be 1, or as little as it weighs.
+    let scaled = |s: &Sample| (s.terms.map(|term| term / s.time * s.weight), s.weight);
+    let rows: Vec<([f64; TERMS], f64)> = samples.iter().map(scaled).collect();
     for _ in 0..2000 {
         for term in 0..TERMS {
             let (mut along, mut square) = (0.0, 0.0);
-            for row in &rows {
+            for (row, weight) in &rows {
                 let others: f64 = (0..TERMS).filter(|&t| t != term).map(|t| row[t] * costs[t]).sum();
-                along += row[term] * (1.0 - others);
+                along += row[term] * (weight - others);
                 square += row[term] * row[term];
             }
             costs[term] = if square > 0.0 { (along / square).max(0.0) } else { 0.0 };
@@ -140,7 +155,7 @@ mod tests {
 
     #[test]
     fn a_fit_finds_the_costs_that_made_the_times() {
-        let costs = [0.2, 0.0, 3.0, 0.5, 0.4, 0.1, 0.02];
+        let costs = [0.2, 0.1, 0.0, 3.0, 0.5, 0.4, 1.2, 0.1, 0.02, 2.0];
         let mut state = 1u64;
         let mut random = || {
             state = state
@@ -148,10 +163,14 @@ mod tests {
                 .wrapping_add(1442695040888963407);
             (state >> 40) as f64
         };
-        let samples: Vec<Sample> = (0..50)
+        let samples: Vec<Sample> = (0..80)
             .map(|_| {
                 let terms = costs.map(|_| random());
-                (terms, terms.iter().zip(costs).map(|(t, c)| t * c).sum())
+                Sample {
+                    terms,
+                    time: terms.iter().zip(costs).map(|(t, c)| t * c).sum(),
+                    weight: 0.5,
+                }
             })
             .collect();
         for (found, cost) in fit(&samples).iter().zip(costs) {

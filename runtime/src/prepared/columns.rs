@@ -34,6 +34,11 @@ impl Lines {
         self.lines * self.keep
     }
 
+    /// Whether the columns lie beside each other in a run.
+    pub(super) fn is_one_run(&self) -> bool {
+        self.line == self.keep && self.step == 1
+    }
+
     /// Panels of at most `vectors` vectors of `lanes` columns, as equal as can be.
     pub(crate) fn panels(&self, lanes: usize, vectors: usize) -> Vec<PanelColumns> {
         let total = self.columns().div_ceil(lanes.max(1));
@@ -88,7 +93,7 @@ impl Lines {
 
     fn segments(&self, first: usize, end: usize) -> Vec<Segment> {
         // Lines without gaps are one line.
-        let (keep, line) = match self.line == self.keep && self.step == 1 {
+        let (keep, line) = match self.is_one_run() {
             true => (self.columns().max(1), self.columns()),
             false => (self.keep.max(1), self.line),
         };

@@ -9,7 +9,7 @@ use crate::kernel::Kernel;
 use crate::kernel::panel::{PanelKernel, Shape};
 
 /// Terms of a prediction.
-pub const TERMS: usize = 8;
+pub const TERMS: usize = 10;
 
 /// Nanoseconds per unit of each term, as [`Task::work`] counts them.
 pub type Costs = [f64; TERMS];
@@ -38,7 +38,7 @@ const DEFAULT: &[(&str, Costs)] = &include!("zen5.rs");
 
 /// For kernels that were not measured: plausible ratios. Predictions of such a kernel are only
 /// good for comparing candidates.
-const GUESS: Costs = [0.19, 0.04, 3.0, 0.3, 0.4, 0.3, 0.02, 0.5];
+const GUESS: Costs = [0.17, 0.15, 0.08, 1.0, 0.8, 0.7, 1.4, 0.5, 0.002, 2.0];
 
 impl Machine {
     /// Nanoseconds that a product takes on one thread, divided by `threads`.
@@ -63,71 +63,102 @@ const L1_BYTES: f64 = 36.0 * 1024.0;
 const L2_BYTES: f64 = 512.0 * 1024.0;
 
 impl Task<'_> {
-    /// How often a panel kernel does what takes time: multiply-adds of a vector (1) and those
-    /// with operands from beyond the first-level cache, strips (2), sums kept between windows,
-    /// vectors packed, vectors of the output, bytes of weights from beyond the
-    /// second-level cache, and vectors of the input padded before.
+    /// How often a panel kernel does what takes time.
     pub fn work(&self, panel: &PanelKernel, tiling: Tiling) -> [f64; TERMS] {
+        let cut = self.cut(panel, tiling);
         let (rows, nnz) = (self.rows.len() as f64, self.rows.nnz() as f64);
-        let outputs = self.lines.columns().div_ceil(panel.lanes);
-        // Vectors of sums per row, panel lines, vectors of a panel line, and words per step.
-        let (vectors, cols, line) = match (panel.shape, self.taps) {
-            (Shape::Direct { .. }, Some(taps)) => {
-                let per_line = self.line_vectors(&taps, panel.lanes);
-                let lines = (tiling.vectors / per_line).max(1);
-                let bands = self.lines.lines.div_ceil(lines) as f64;
-                let plane =
-                    taps.phases() as f64 * (self.lines.lines as f64 / bands + taps.halo() as f64) * per_line as f64;
-                (self.lines.lines * per_line, taps.channels, plane)
+        let height = panel.shape.rows() as f64;
+        let strips = self.rows.len().div_ceil(panel.shape.rows()) as f64;
+        // Multiply-adds of a vector of sums each; bytes of weights; rows that share a load of the panel.
+        let (steps, step_bytes, sharing) = match panel.shape {
+            Shape::Dense { .. } => (strips * height * cut.cols, 4.0, height),
+            Shape::Block { .. } => (nnz, 4.0 + 4.0 / height, height),
+            Shape::Direct { rows } => (nnz, 4.0 + 4.0 / rows as f64, height),
+            // The shorter row of a pair is filled up: the more, the more the rows' lengths spread.
+            Shape::Pair => {
+                let mean = nnz / (rows * cut.windows).max(1.0);
+                (nnz + 0.15 * rows * cut.windows * libm::sqrt(mean.max(0.1)), 8.0, 1.0)
             }
-            _ => (outputs, self.rows.cols(), tiling.vectors as f64),
         };
-        let panels = vectors.div_ceil(tiling.vectors.max(1)) as f64;
-        let windows = cols.div_ceil(tiling.window.max(1)) as f64;
-        let (vectors, cols, outputs) = (vectors as f64, cols as f64, outputs as f64);
-        let height = panel.shape.rows();
-        let strip_rows = self.rows.len().div_ceil(height) as f64;
-        let (steps, step_bytes) = match panel.shape {
-            Shape::Dense { .. } => (strip_rows * height as f64 * cols, 4.0),
-            Shape::Block { rows } => (nnz, 4.0 + 4.0 / rows as f64),
-            // The shorter row of a pair is filled up.
-            Shape::Pair => (nnz + rows * windows * 0.3, 8.0),
-            Shape::Direct { rows: 1 } => (nnz, 8.0),
-            Shape::Direct { rows } => (nnz, 4.0 + 4.0 / rows as f64),
-        };
-        let panel_bytes = (cols / windows) * line * (4 * panel.lanes) as f64;
+        let panel_bytes = cut.cols / cut.windows * cut.line * (4 * panel.lanes) as f64;
         let beyond = (panel_bytes / L1_BYTES - 1.0).clamp(0.0, 1.5);
-        let groups = self.groups as f64;
-        let strips = strip_rows * windows * panels;
-        let groups_of_rows = match panel.shape {
-            // Each group ends with a misprediction.
-            Shape::Direct { .. } => self.taps.map_or(1.0, |taps| taps.reaches() as f64),
-            _ => 1.0,
-        };
         let bytes = steps * step_bytes;
+        let packed_lines = self.groups as f64 * cut.cols * cut.panels;
         let padded = match (panel.shape, self.padding) {
             (Shape::Direct { .. }, _) | (_, None) => 0,
             (_, Some((_, geometry))) => geometry.packed_elems(),
         };
-        let streamed = if bytes > L2_BYTES { bytes * panels } else { 0.0 };
         [
-            steps * vectors,
-            steps * vectors * beyond,
-            strips * groups_of_rows,
-            rows * vectors * (windows - 1.0),
-            groups * cols * line * panels * self.segment_factor(panel),
-            rows * outputs,
-            streamed,
+            // Multiply-adds.
+            steps * cut.vectors,
+            // Reads of weights and offsets.
+            steps * cut.panels / sharing,
+            // Vectors of the panel that come from beyond the first-level cache.
+            steps * cut.vectors * beyond / sharing,
+            // Ends of loops, which are mispredicted.
+            strips * cut.windows * cut.panels * cut.loops,
+            // Sums kept between windows.
+            rows * cut.vectors * (cut.windows - 1.0),
+            // Vectors copied into panels, and runs of them.
+            packed_lines * cut.line,
+            packed_lines * cut.segments,
+            // Vectors of the output.
+            rows * self.lines.columns().div_ceil(panel.lanes) as f64,
+            // Bytes of weights from beyond the second-level cache.
+            if bytes > L2_BYTES { bytes * cut.panels } else { 0.0 },
+            // Vectors of the input that are padded before.
             padded.div_ceil(panel.lanes) as f64,
         ]
     }
 
-    /// Segments are copied in whole vectors: lines shorter than one cost as much.
-    fn segment_factor(&self, panel: &PanelKernel) -> f64 {
-        let keep = self.lines.keep as f64;
-        if matches!(panel.shape, Shape::Direct { .. }) || self.lines.line == self.lines.keep {
-            return 1.0;
+    /// The tiling, in numbers.
+    fn cut(&self, panel: &PanelKernel, tiling: Tiling) -> Cut {
+        let windows = |cols: usize| cols.div_ceil(tiling.window.max(1)) as f64;
+        if let (Shape::Direct { .. }, Some(taps)) = (panel.shape, self.taps) {
+            let per_line = self.line_vectors(&taps, panel.lanes);
+            let bands = self.lines.lines.div_ceil((tiling.vectors / per_line).max(1)) as f64;
+            let lines = taps.phases() as f64 * (self.lines.lines as f64 / bands + taps.halo() as f64);
+            return Cut {
+                vectors: (self.lines.lines * per_line) as f64,
+                cols: taps.channels as f64,
+                windows: windows(taps.channels),
+                panels: bands,
+                line: lines * per_line as f64,
+                segments: lines,
+                loops: taps.reaches() as f64,
+            };
         }
-        (panel.lanes as f64 / keep).max(1.0) + 0.2
+        let (columns, cols) = (self.lines.columns(), self.rows.cols());
+        let vectors = columns.div_ceil(panel.lanes);
+        let panels = vectors.div_ceil(tiling.vectors.max(1)) as f64;
+        let keep = self.lines.keep.max(1) as f64;
+        Cut {
+            vectors: vectors as f64,
+            cols: cols as f64,
+            windows: windows(cols),
+            panels,
+            line: vectors as f64 / panels,
+            segments: match self.lines.is_one_run() {
+                true => 1.0,
+                false => columns as f64 / panels / keep + 1.0 - 1.0 / keep,
+            },
+            loops: 1.0,
+        }
     }
+}
+
+/// A tiling, in numbers.
+struct Cut {
+    /// Vectors of sums per row.
+    vectors: f64,
+    /// Weight columns, or channels of a direct kernel.
+    cols: f64,
+    windows: f64,
+    panels: f64,
+    /// Vectors of a panel per weight column or channel.
+    line: f64,
+    /// Runs that these are copied in.
+    segments: f64,
+    /// Loops of a strip in a window.
+    loops: f64,
 }

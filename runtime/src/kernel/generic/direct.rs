@@ -11,17 +11,14 @@ use crate::kernel::vector::Vector;
 /// The CPU has the instruction set of `V`; strips, panel and output fit
 /// together (as [`crate::kernel::panel::PanelKernel::run`] checks).
 #[inline(always)]
-pub(in crate::kernel) unsafe fn direct<V: Vector, const R: usize>(panel: &Panel<'_>, y: &Output<'_>) {
+pub(in crate::kernel) unsafe fn direct<V: Vector, const R: usize, const MOST: usize>(
+    panel: &Panel<'_>,
+    y: &Output<'_>,
+) {
     let planes = &panel.strips.planes;
     let vectors = panel.columns.checked_div(planes.keep).unwrap_or(0) * planes.vectors;
     // SAFETY: the caller's promise.
-    unsafe {
-        match R {
-            1 => by_vectors!(vectors, N: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 => tile::<V, R, N>(panel, y)),
-            2 => by_vectors!(vectors, N: 1 2 3 4 5 6 7 8 9 10 11 12 => tile::<V, R, N>(panel, y)),
-            _ => by_vectors!(vectors, N: 1 2 3 4 5 6 => tile::<V, R, N>(panel, y)),
-        }
-    }
+    unsafe { by_vectors!(vectors, N <= MOST => tile::<V, R, N>(panel, y)) }
 }
 
 #[inline(always)]

@@ -41,14 +41,9 @@ unsafe fn lines<V: Vector, const STEP: usize>(pack: &Pack<'_>, panel: &mut [f32]
             let vectors = (segment.len as usize).div_ceil(V::LANES);
             // SAFETY: the caller's; all that whole vectors read is there.
             unsafe {
-                match STEP {
-                    1 => {
-                        by_vectors!(vectors, N: 1 2 3 4 5 6 7 8 => run::<V, STEP, N>(pack, segment, panel.as_mut_ptr()))
-                    }
-                    _ => by_vectors!(vectors, N: 1 2 3 4 => run::<V, STEP, N>(pack, segment, panel.as_mut_ptr())),
-                }
-                if vectors > if STEP == 1 { 8 } else { 4 } {
-                    run::<V, STEP, 0>(pack, segment, panel.as_mut_ptr());
+                match vectors {
+                    0..=8 => by_vectors!(vectors, N <= 8 => run::<V, STEP, N>(pack, segment, panel.as_mut_ptr())),
+                    _ => run::<V, STEP, 0>(pack, segment, panel.as_mut_ptr()),
                 }
             }
         }

@@ -7,13 +7,18 @@ use super::ends::{End, fetch_weights, first, first_rows, last_rows};
 use crate::kernel::panel::{Output, Panel};
 use crate::kernel::vector::Vector;
 
-/// Evaluates `$call` with `$n` the number of vectors.
+/// Evaluates `$call` with `$n` the number of vectors, at most `$most`: a kernel has no code for more.
 macro_rules! by_vectors {
-    ($vectors:expr, $n:ident: $($count:literal)* => $call:expr) => {
+    ($vectors:expr, $n:ident <= $most:expr => $call:expr) => {
+        by_vectors!($vectors, $n <= $most; 1 2 3 4 5 6 7 8 9 10 11 12 13 14 => $call)
+    };
+    ($vectors:expr, $n:ident <= $most:expr; $($count:literal)* => $call:expr) => {
         match $vectors {
             $($count => {
                 const $n: usize = $count;
-                $call
+                if const { $n <= $most } {
+                    $call
+                }
             })*
             _ => {}
         }
@@ -21,15 +26,15 @@ macro_rules! by_vectors {
 }
 pub(super) use by_vectors;
 
-/// Pairs of rows with columns of their own.
+/// Pairs of rows with columns of their own; at most `MOST` vectors.
 ///
 /// # Safety
 /// The CPU has the instruction set of `V`; strips, panel and output fit
 /// together (as [`crate::kernel::panel::PanelKernel::run`] checks).
 #[inline(always)]
-pub(in crate::kernel) unsafe fn pair<V: Vector>(panel: &Panel<'_>, y: &Output<'_>) {
+pub(in crate::kernel) unsafe fn pair<V: Vector, const MOST: usize>(panel: &Panel<'_>, y: &Output<'_>) {
     // SAFETY: the caller's promise.
-    unsafe { by_vectors!(panel.columns.div_ceil(V::LANES), N: 1 2 3 4 5 6 7 8 => pair_tile::<V, N>(panel, y)) }
+    unsafe { by_vectors!(panel.columns.div_ceil(V::LANES), N <= MOST => pair_tile::<V, N>(panel, y)) }
 }
 
 /// Blocks of `R` rows that share their columns.
@@ -37,15 +42,9 @@ pub(in crate::kernel) unsafe fn pair<V: Vector>(panel: &Panel<'_>, y: &Output<'_
 /// # Safety
 /// As [`pair`].
 #[inline(always)]
-pub(in crate::kernel) unsafe fn block<V: Vector, const R: usize>(panel: &Panel<'_>, y: &Output<'_>) {
+pub(in crate::kernel) unsafe fn block<V: Vector, const R: usize, const MOST: usize>(panel: &Panel<'_>, y: &Output<'_>) {
     // SAFETY: the caller's promise.
-    unsafe {
-        match R {
-            2 => by_vectors!(panel.columns.div_ceil(V::LANES), N: 1 2 3 4 5 6 7 8 => block_tile::<V, R, N>(panel, y)),
-            4 => by_vectors!(panel.columns.div_ceil(V::LANES), N: 1 2 3 4 5 6 => block_tile::<V, R, N>(panel, y)),
-            _ => by_vectors!(panel.columns.div_ceil(V::LANES), N: 1 2 3 => block_tile::<V, R, N>(panel, y)),
-        }
-    }
+    unsafe { by_vectors!(panel.columns.div_ceil(V::LANES), N <= MOST => block_tile::<V, R, N>(panel, y)) }
 }
 
 /// All columns of `R` rows.
@@ -53,14 +52,9 @@ pub(in crate::kernel) unsafe fn block<V: Vector, const R: usize>(panel: &Panel<'
 /// # Safety
 /// As [`pair`].
 #[inline(always)]
-pub(in crate::kernel) unsafe fn dense<V: Vector, const R: usize>(panel: &Panel<'_>, y: &Output<'_>) {
+pub(in crate::kernel) unsafe fn dense<V: Vector, const R: usize, const MOST: usize>(panel: &Panel<'_>, y: &Output<'_>) {
     // SAFETY: the caller's promise.
-    unsafe {
-        match R {
-            6 => by_vectors!(panel.columns.div_ceil(V::LANES), N: 1 2 3 4 => dense_tile::<V, R, N>(panel, y)),
-            _ => by_vectors!(panel.columns.div_ceil(V::LANES), N: 1 2 3 => dense_tile::<V, R, N>(panel, y)),
-        }
-    }
+    unsafe { by_vectors!(panel.columns.div_ceil(V::LANES), N <= MOST => dense_tile::<V, R, N>(panel, y)) }
 }
 
 #[inline(always)]

@@ -57,7 +57,7 @@ macro_rules! panel_kernels {
                             attributed! { $features
                                 unsafe fn run(panel: &Panel<'_>, y: &Output<'_>) {
                                     // SAFETY: the caller's promise.
-                                    unsafe { generic::$module_of::$function::<$vector $(, $rows)?>(panel, y) }
+                                    unsafe { generic::$module_of::$function::<$vector $(, $rows)?, $vectors>(panel, y) }
                                 }
                             }
                             run
@@ -91,13 +91,13 @@ panel_kernels! {
 panel_kernels! {
     [#[target_feature(enable = "avx2,fma,f16c,bmi2,popcnt")]]
     mod avx2, Avx2, crate::kernel::x86::avx2::F32x8, 8 lanes;
-    "f32_panel_dense_4x24__avx2" Shape::Dense { rows: 4 }, panel::dense::<4>, 3;
+    "f32_panel_dense_6x16__avx2" Shape::Dense { rows: 6 }, panel::dense::<6>, 2;
     "f32_panel_pair_2x48__avx2" Shape::Pair, panel::pair, 6;
     "f32_panel_direct_1x96__avx2" Shape::Direct { rows: 1 }, direct::direct::<1>, 12;
     "f32_panel_direct2_2x48__avx2" Shape::Direct { rows: 2 }, direct::direct::<2>, 6;
-    "f32_panel_direct4_4x24__avx2" Shape::Direct { rows: 4 }, direct::direct::<4>, 3;
+    "f32_panel_direct4_4x16__avx2" Shape::Direct { rows: 4 }, direct::direct::<4>, 2;
     "f32_panel_block2_2x48__avx2" Shape::Block { rows: 2 }, panel::block::<2>, 6;
-    "f32_panel_block4_4x24__avx2" Shape::Block { rows: 4 }, panel::block::<4>, 3;
+    "f32_panel_block4_4x16__avx2" Shape::Block { rows: 4 }, panel::block::<4>, 2;
 }
 
 #[cfg(target_arch = "aarch64")]
@@ -116,13 +116,13 @@ panel_kernels! {
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 panel_kernels! {
     [] mod simd128, Simd128, crate::kernel::wasm::simd128::F32x4, 4 lanes;
-    "f32_panel_dense_4x12__simd128" Shape::Dense { rows: 4 }, panel::dense::<4>, 3;
+    "f32_panel_dense_6x8__simd128" Shape::Dense { rows: 6 }, panel::dense::<6>, 2;
     "f32_panel_pair_2x24__simd128" Shape::Pair, panel::pair, 6;
     "f32_panel_direct_1x48__simd128" Shape::Direct { rows: 1 }, direct::direct::<1>, 12;
     "f32_panel_direct2_2x24__simd128" Shape::Direct { rows: 2 }, direct::direct::<2>, 6;
-    "f32_panel_direct4_4x12__simd128" Shape::Direct { rows: 4 }, direct::direct::<4>, 3;
+    "f32_panel_direct4_4x8__simd128" Shape::Direct { rows: 4 }, direct::direct::<4>, 2;
     "f32_panel_block2_2x24__simd128" Shape::Block { rows: 2 }, panel::block::<2>, 6;
-    "f32_panel_block4_4x12__simd128" Shape::Block { rows: 4 }, panel::block::<4>, 3;
+    "f32_panel_block4_4x8__simd128" Shape::Block { rows: 4 }, panel::block::<4>, 2;
 }
 
 // Eight lanes, which are two registers of most targets without a kernel set of their own.
