@@ -13,6 +13,7 @@ mod forge;
 use common::case::CONV;
 use common::net::{self, Net};
 use common::reference;
+use secateur_format::encoding::{Encoding, ValueType};
 use secateur_format::op::{Conv2d, Linear};
 use secateur_format::plan::planner::{PlanOptions, Scratch};
 use secateur_format::{Activation, Op, ValueId};
@@ -169,6 +170,37 @@ fn linears() {
         assert_eq!(products(&net), if tokens == 1 { vec![] } else { vec![0, 1] });
         check(&mut net);
     }
+}
+
+/// Long enough that threads share the rows, of which there may be an odd number.
+#[test]
+fn large_linears_of_one_token() {
+    for (seed, rows) in [400, 512, 777, 1001, 640, 480].into_iter().enumerate() {
+        let mut net = Net::new(seed as u64);
+        let x = net.input(&[1500]);
+        net.linear(rows, Activation::Relu, x);
+        check(&mut net);
+    }
+}
+
+/// A small layer is no slower than with dense weights: it has them, where the file has not.
+#[test]
+fn a_linear_of_one_token_is_encoded_anew() {
+    let mut net = Net::new(9);
+    let x = net.input(&[256]);
+    let weight = net.weight_as(64, 256, Encoding::Csr16, ValueType::F32);
+    let op = Linear {
+        weight,
+        bias: None,
+        out_features: 64,
+        activation: Activation::Relu,
+    };
+    net.node(Op::Linear(op), &[x]);
+    let file = net.file(&PlanOptions::default());
+    let model = net::model(&file);
+    let prepared = Prepared::new(&model, &Options::default()).expect("a valid model");
+    assert_eq!(prepared.repacked_bytes(0), Some(4 * 64 * 256));
+    check(&mut net);
 }
 
 /// A product whose result may be added to.
