@@ -103,7 +103,7 @@ impl Decode for F32x8 {
     #[inline(always)]
     unsafe fn prefetch<T>(p: *const T) {
         // SAFETY: see the impl.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
     }
 }
 
