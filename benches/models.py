@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Writes MobileNetV1 and ResNet-50 with random weights, dense or pruned, as ONNX files.
+"""Writes networks, dense or pruned, as ONNX files.
 
-Only the architectures are real, which is all that timing needs. Batch norms are
-folded (every convolution has a bias). The first convolution, depthwise ones and
-the classifier stay dense, as is usual.
+MobileNetV1 and ResNet-50 have random weights: only the architectures are real, which is
+all that timing needs. Batch norms are folded (every convolution has a bias). The small
+networks are those of the project's tests. The first convolution, depthwise ones and the
+classifier stay dense, as is usual.
 """
 
 import argparse
@@ -14,8 +15,9 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from sparsity import UNSTRUCTURED, Weights
+from sparsity import UNSTRUCTURED, Weights, block_shape
 
+TEST_MODELS = Path(__file__).resolve().parent.parent / "tests" / "models"
 OPSET = 13
 IR_VERSION = 8
 SEED = 1
@@ -141,14 +143,50 @@ def bottleneck(net, x, name, width, stride):
     return net.relu(net.add(y, shortcut, f"{name}.add"))
 
 
-NETWORKS = {"mobilenetv1": mobilenetv1, "resnet50": resnet50}
+RANDOM = {"mobilenetv1": mobilenetv1, "resnet50": resnet50}
+STORED = ("resnet56", "resnet8", "dscnn_kws", "vww_96", "ad01")
+NETWORKS = (*RANDOM, *STORED)
+
+
+def stored(network, weights):
+    """A network of the tests, for one sample, with its weights pruned where blocks divide them."""
+    model = onnx.load(TEST_MODELS / f"{network}.onnx")
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = 1
+    constants = {constant.name: constant for constant in model.graph.initializer}
+    layers = [node for node in model.graph.node if node.op_type in ("Conv", "Gemm")]
+    for node in layers[1:-1]:
+        attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        if attributes.get("group", 1) > 1:
+            continue
+        constant = constants[node.input[1]]
+        values = numpy_helper.to_array(constant)
+        # Outputs first, as in convolutions.
+        transposed = node.op_type == "Gemm" and not attributes.get("transB", 0)
+        values = values.T if transposed else values
+        rows, cols = block_shape(weights.pattern)
+        if values.shape[0] % rows or values.shape[1] % cols:
+            continue
+        values = weights.apply(values)
+        values = np.ascontiguousarray(values.T if transposed else values)
+        constant.CopyFrom(numpy_helper.from_array(values, constant.name))
+    return model
+
+
+def input_shape(path):
+    """The shape of a network's input."""
+    (value,) = onnx.load(path, load_external_data=False).graph.input
+    return tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
 
 
 def write(network, weights, folder):
     """Builds, checks and runs one model; returns its path, which says all that is in it."""
-    net = Builder(weights)
-    NETWORKS[network](net)
     path = folder / f"{network}-{weights}.onnx"
+    if network in STORED:
+        onnx.save(stored(network, weights), path)
+        return path
+    net = Builder(weights)
+    RANDOM[network](net)
     model = net.model(path.stem)
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, path)

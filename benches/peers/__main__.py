@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import models
+
 from . import cases, machine, report
 from .engines import BENCHES, Programs
 from .libraries import LIBRARIES
@@ -22,6 +24,7 @@ def arguments():
     add = parser.add_argument
     add("--only", nargs="+", choices=cases.PARTS, default=cases.PARTS, help="parts to time")
     add("--shapes", nargs="+", type=shape, default=cases.SHAPES, metavar="M,K,N")
+    add("--networks", nargs="+", choices=models.NETWORKS, default=models.NETWORKS)
     add("--engines", nargs="+", choices=ENGINES, default=ENGINES)
     add("--rounds", type=int, default=10)
     add("--cores", nargs="+", type=int, default=[1, 0], help="one thread runs on the first")
@@ -65,7 +68,7 @@ def main():
     if output.exists() and not args.force:
         sys.exit(f"{output} exists; --force replaces it")
     programs = Programs(args.deepsparse_python, args.secateur, args.spmm)
-    for case in cases.cases(args.only, args.shapes, args.models):
+    for case in cases.cases(args.only, args.shapes, args.networks, args.models):
         print(f"{case.part}: {case.name}", file=sys.stderr)
         peak = machine.peak_gflops(args.cores[0])
         results, versions, missing = run_case(case, args.engines, programs, args.cores, args.rounds)

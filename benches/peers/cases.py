@@ -71,7 +71,7 @@ class Case:
     jobs: Callable[[Path], list[Job]]
 
 
-def cases(parts, shapes, models_folder):
+def cases(parts, shapes, networks, models_folder):
     if "spmm" in parts:
         for shape in shapes:
             name = ",".join(map(str, shape))
@@ -82,7 +82,7 @@ def cases(parts, shapes, models_folder):
             jobs = partial(conv_jobs, channels, side)
             yield Case("conv", f"3x3, {channels} channels, {side}x{side}", 1, flops, jobs)
     if "models" in parts:
-        for network in models.NETWORKS:
+        for network in networks:
             for threads in (1, 2):
                 jobs = partial(network_jobs, network, models_folder)
                 yield Case("models", f"{network}, threads: {threads}", threads, None, jobs)
@@ -144,8 +144,9 @@ def network_jobs(network, models_folder, folder):
         paths[weights] = models_folder / f"{network}-{weights}.onnx"
         if not paths[weights].exists():
             models.write(network, weights, models_folder)
-    image = np.random.default_rng(SEED).normal(size=models.IMAGE).astype(np.float32)
-    return _graph_jobs(paths, image, folder)
+    size = models.input_shape(paths[DENSE])
+    sample = np.random.default_rng(SEED).normal(size=size).astype(np.float32)
+    return _graph_jobs(paths, sample, folder)
 
 
 def _graph_jobs(paths, x, folder):

@@ -122,6 +122,11 @@ pub enum Problem {
         /// The code.
         found: u32,
     },
+    /// An index is not greater than the one before.
+    NotAscending {
+        /// The index.
+        found: u32,
+    },
     /// An index points outside its table, or at a value that does not exist yet.
     Index {
         /// The first invalid index.
@@ -217,6 +222,7 @@ impl fmt::Display for Problem {
             Self::DuplicateSection => f.write_str("the section occurs twice"),
             Self::UnknownSection => f.write_str("an unknown section that must be understood"),
             Self::Code { found } => write!(f, "unknown code {found}"),
+            Self::NotAscending { found } => write!(f, "index {found} does not ascend"),
             Self::Index { bound, found } => write!(f, "index {found} is not below {bound}"),
             Self::Shape(error) => error.fmt(f),
             Self::TensorShape { expected, found } => write!(

@@ -46,15 +46,6 @@ pub fn from_json(text: &str) -> Result<Machine, String> {
     }
 }
 
-/// The name of this CPU, as far as the system tells.
-pub fn cpu_name() -> String {
-    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let line = info
-        .lines()
-        .find_map(|line| line.strip_prefix("model name")?.split_once(':'));
-    line.map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.trim().to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

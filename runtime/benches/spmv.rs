@@ -1,38 +1,40 @@
-//! All SpMV kernels of the registry, in every encoding they have code of their
-//! own for: `cargo bench -p secateur-runtime --bench spmv [-- FILTER]`. The
-//! tables at the end give each kernel's speed relative to the best dense kernel
-//! of its value type, next to what the bytes alone would give.
+//! SpMV kernels beside dense ones: `cargo bench -p secateur-runtime --bench spmv [-- WORD…]`.
 //!
-//! `SECATEUR_BENCH_SIDE=16384` runs a square matrix of that side instead, which
-//! no cache holds; making it takes minutes and 5 GiB of memory.
+//! A word like `1024x1024` is a shape; of the others, each has to occur in a case's name, such as
+//! `f32_spmv_block_16x1__avx512/block16x1_90`. In rounds, every case is run in turn, so that a
+//! drift of the machine hits all alike; speeds are the medians of those within a round, relative to the
+//! dense kernel of the instruction set. Beside them stands what the number of weights
+//! alone would give, which is the bound in cache, and what their bytes would give, which is the
+//! one in memory. `16384x16384` fits no cache; it needs 5 GiB of memory.
 
-use std::cell::{LazyCell, RefCell};
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use criterion::Criterion;
 use secateur_format::Activation;
-use secateur_format::encoding::{BlockIndex, Encoding, Matrix, MatrixDesc, Quantized, pack};
+use secateur_format::encoding::{BlockIndex, Encoding, Matrix, MatrixDesc, Quantized, ValueType, pack};
 use secateur_runtime::ArenaBuf;
 use secateur_runtime::kernel::{self, Kernel, Layout, Problem, Run, Spmv};
 
-/// Rows and columns.
-const SHAPES: [(u32, u32); 3] = [(768, 768), (3072, 768), (1000, 1024)];
-const SPARSITIES: [f64; 3] = [0.5, 0.7, 0.9];
+/// Rows and columns, unless others are asked for.
+const SHAPES: [(u32, u32); 4] = [(256, 1024), (1024, 1024), (3072, 768), (1000, 1024)];
+const SPARSITIES: [u32; 4] = [50, 70, 80, 90];
 const BLOCKS: [(u8, u8); 5] = [(1, 4), (2, 1), (4, 1), (8, 1), (16, 1)];
+const ROUNDS: usize = 15;
+/// How long a case runs in a round.
+const VISIT_SECONDS: f64 = 1e-3;
 
-/// The encodings a layout is measured with, at one sparsity.
-fn encodings(layout: Layout, sparsity: f64) -> Vec<Encoding> {
+/// The encodings a layout is measured with, at one sparsity in percent.
+fn encodings(layout: Layout, percent: u32) -> Vec<Encoding> {
     match layout {
         // Zeros make no difference.
-        Layout::Dense if sparsity > SPARSITIES[0] => vec![],
+        Layout::Dense if percent > SPARSITIES[0] => vec![],
         Layout::Dense => vec![Encoding::Dense],
         Layout::Activations => vec![],
         Layout::Csr16 => vec![Encoding::Csr16],
         Layout::Win8 => vec![Encoding::Win8],
         Layout::Bitmask => vec![Encoding::Bitmask],
-        Layout::Nm if sparsity == 0.5 => vec![Encoding::Nm { n: 2, m: 4 }, Encoding::Nm { n: 4, m: 8 }],
-        Layout::Nm if sparsity == 0.7 => vec![Encoding::Nm { n: 1, m: 4 }],
+        Layout::Nm if percent == 50 => vec![Encoding::Nm { n: 2, m: 4 }, Encoding::Nm { n: 4, m: 8 }],
+        Layout::Nm if percent == 70 => vec![Encoding::Nm { n: 1, m: 4 }],
         Layout::Nm => vec![],
         Layout::Block => {
             let index = BlockIndex::Win8;
@@ -42,7 +44,8 @@ fn encodings(layout: Layout, sparsity: f64) -> Vec<Encoding> {
 }
 
 /// Weights of which a share is zero, in the pattern of the encoding.
-fn weights(rows: u32, cols: u32, sparsity: f64, encoding: Encoding) -> Vec<f32> {
+fn weights(rows: u32, cols: u32, percent: u32, encoding: Encoding) -> Vec<f32> {
+    let sparsity = f64::from(percent) / 100.0;
     let kept = |row: u32, col: u32| match encoding {
         Encoding::Dense => true,
         // Each weight of a group its own part of it.
@@ -68,131 +71,156 @@ fn hash(row: u32, col: u32) -> f64 {
     (mixed ^ (mixed >> 31)) as u32 as f64 / (1u64 << 32) as f64
 }
 
-/// An encoded matrix, made when a kernel is about to run on it.
-struct Packed {
+/// A kernel with a matrix.
+struct Case {
+    name: String,
+    kernel: &'static Kernel,
     desc: MatrixDesc,
     payload: ArenaBuf,
+    /// Seconds per run, one for each round.
+    seconds: Vec<f64>,
 }
 
-fn packed(kernel: &Kernel, rows: u32, cols: u32, sparsity: f64, encoding: Encoding) -> Option<Packed> {
-    let weights = weights(rows, cols, sparsity, encoding);
-    let quantized = Quantized::new(&weights, cols, kernel.values).ok()?;
-    drop(weights);
-    let packed = pack(&quantized, encoding).ok()?;
-    Some(Packed {
-        desc: packed.desc,
-        payload: ArenaBuf::copy_of(&packed.payload),
-    })
-}
-
-fn run(kernel: &Kernel, packed: &Packed, times: u64) -> Duration {
-    let Ok(matrix) = Matrix::view(&packed.desc, packed.payload.as_ref(), 0) else {
-        return Duration::ZERO;
-    };
-    let Run::Spmv(run) = kernel.run else {
-        return Duration::ZERO;
-    };
-    let x = vec![1.0; packed.desc.cols as usize];
-    let mut y = vec![0.0; packed.desc.rows as usize];
-    let start = Instant::now();
-    for _ in 0..times {
-        let mut spmv = Spmv {
-            bias: None,
-            activation: Activation::Relu,
-            x: black_box(&x),
-            y: black_box(&mut y),
-        };
-        run(&matrix, &mut spmv);
+impl Case {
+    fn new(
+        kernel: &'static Kernel,
+        rows: u32,
+        cols: u32,
+        percent: u32,
+        encoding: Encoding,
+        name: String,
+    ) -> Option<Self> {
+        let weights = weights(rows, cols, percent, encoding);
+        let quantized = Quantized::new(&weights, cols, kernel.values).ok()?;
+        drop(weights);
+        let packed = pack(&quantized, encoding).ok()?;
+        Some(Self {
+            name,
+            kernel,
+            desc: packed.desc,
+            payload: ArenaBuf::copy_of(&packed.payload),
+            seconds: Vec::new(),
+        })
     }
-    start.elapsed()
-}
 
-/// One line of a table.
-struct Line {
-    kernel: &'static Kernel,
-    encoding: Encoding,
-    sparsity: f64,
-    desc: MatrixDesc,
-    /// The fastest sample: least disturbed by what else runs on the machine.
-    seconds: f64,
-}
+    /// Runs once to warm the caches, then for a while.
+    fn visit(&mut self) {
+        let (Ok(matrix), Run::Spmv(run)) = (Matrix::view(&self.desc, self.payload.as_ref(), 0), self.kernel.run) else {
+            return;
+        };
+        let x = vec![1.0; self.desc.cols as usize];
+        let mut y = vec![0.0; self.desc.rows as usize];
+        let mut once = || {
+            let mut spmv = Spmv {
+                bias: None,
+                activation: Activation::Relu,
+                x: black_box(&x),
+                y: black_box(&mut y),
+            };
+            run(&matrix, &mut spmv);
+        };
+        once();
+        let (mut times, mut seconds) = (1, 0.0);
+        while seconds < VISIT_SECONDS {
+            let start = Instant::now();
+            (0..times).for_each(|_| once());
+            seconds = start.elapsed().as_secs_f64();
+            self.seconds.push(seconds / f64::from(times));
+            times *= 2;
+            // Only the last, the longest, counts.
+            if seconds < VISIT_SECONDS {
+                self.seconds.pop();
+            }
+        }
+    }
 
-fn print(lines: &[Line]) {
-    for line in lines {
-        let dense = lines
-            .iter()
-            .filter(|l| l.kernel.layout == Layout::Dense && l.kernel.values == line.kernel.values)
-            .map(|l| l.seconds)
-            .fold(f64::INFINITY, f64::min);
-        let dense_bytes = line.desc.weights() * line.desc.values.size();
-        let bytes = line.desc.payload_len().unwrap_or(0);
+    /// Median of the ratios of `dense`'s times to these.
+    fn speed(&self, dense: &Self) -> f64 {
+        median(
+            dense
+                .seconds
+                .iter()
+                .zip(&self.seconds)
+                .map(|(dense, own)| dense / own)
+                .collect(),
+        )
+    }
+
+    fn print(&self, dense: &Self) {
+        let seconds = median(self.seconds.clone());
+        let bytes = self.desc.payload_len().unwrap_or(0);
+        let dense_bytes = dense.desc.payload_len().unwrap_or(0);
+        let ratio = |whole: u64, part: u64| whole as f64 / part as f64;
+        let (weights, fewer_bytes) = (
+            ratio(dense.desc.stored.into(), self.desc.stored.into()),
+            ratio(dense_bytes, bytes),
+        );
+        let speed = self.speed(dense);
         println!(
-            "  {:36} {:>14} {:3.0} % {:11.2} µs {:7.4} ns/stored {:7.2} × dense {:6.2} × fewer bytes",
-            line.kernel.name,
-            line.encoding.to_string(),
-            line.sparsity * 100.0,
-            line.seconds * 1e6,
-            line.seconds * 1e9 / f64::from(line.desc.stored),
-            dense / line.seconds,
-            dense_bytes as f64 / bytes as f64,
+            "  {:44} {:10.2} µs {:6.1} GB/s {speed:6.2} × dense: {:4.0} % of {weights:5.2} × by weights, {:4.0} % of {fewer_bytes:5.2} × by bytes",
+            self.name,
+            seconds * 1e6,
+            bytes as f64 / seconds / 1e9,
+            100.0 * speed / weights,
+            100.0 * speed / fewer_bytes,
         );
     }
 }
 
-fn main() {
-    let mut criterion = Criterion::default()
-        .sample_size(10)
-        .warm_up_time(Duration::from_millis(10))
-        .measurement_time(Duration::from_millis(60))
-        .configure_from_args();
-    let side = std::env::var("SECATEUR_BENCH_SIDE")
-        .ok()
-        .and_then(|side| side.parse().ok());
-    let shapes = side.map_or(SHAPES.to_vec(), |side| vec![(side, side)]);
-    let mut tables = Vec::new();
-    for (rows, cols) in shapes {
-        let mut group = criterion.benchmark_group(format!("{rows}x{cols}"));
-        let mut lines: Vec<Line> = Vec::new();
-        for kernel in kernel::ALL
-            .iter()
-            .filter(|k| k.problem() == Problem::Spmv && k.isa.available())
-        {
-            for (sparsity, encoding) in SPARSITIES
-                .iter()
-                .flat_map(|&s| encodings(kernel.layout, s).into_iter().map(move |e| (s, e)))
-            {
-                let packed = LazyCell::new(|| packed(kernel, rows, cols, sparsity, encoding));
-                let samples = RefCell::new(Vec::new());
-                let name = format!("{}/{encoding}_s{:.0}", kernel.name, sparsity * 100.0);
-                group.bench_function(name, |b| {
-                    LazyCell::force(&packed);
-                    b.iter_custom(|times| {
-                        let Some(packed) = &*packed else {
-                            return Duration::from_nanos(times);
-                        };
-                        let time = run(kernel, packed, times);
-                        samples.borrow_mut().push(time.as_secs_f64() / times as f64);
-                        time
-                    });
-                });
-                let samples = samples.into_inner();
-                if let (false, Some(packed)) = (samples.is_empty(), &*packed) {
-                    lines.push(Line {
-                        kernel,
-                        encoding,
-                        sparsity,
-                        desc: packed.desc,
-                        seconds: samples.into_iter().fold(f64::INFINITY, f64::min),
-                    });
+fn median(mut numbers: Vec<f64>) -> f64 {
+    numbers.sort_by(f64::total_cmp);
+    numbers.get(numbers.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// All cases of a shape and value type that have all `words`; the dense ones have no need to.
+fn cases(rows: u32, cols: u32, values: ValueType, words: &[String]) -> Vec<Case> {
+    let kernels = kernel::ALL
+        .iter()
+        .filter(|k| k.problem() == Problem::Spmv && k.values == values);
+    let mut cases = Vec::new();
+    for kernel in kernels.filter(|k| k.isa.available()) {
+        for percent in SPARSITIES {
+            for encoding in encodings(kernel.layout, percent) {
+                let name = format!("{}/{encoding}_{percent}", kernel.name);
+                if kernel.layout == Layout::Dense || words.iter().all(|word| name.contains(word.as_str())) {
+                    cases.extend(Case::new(kernel, rows, cols, percent, encoding, name));
                 }
             }
         }
-        group.finish();
-        tables.push((rows, cols, lines));
     }
-    for (rows, cols, lines) in tables {
+    let used: Vec<_> = cases
+        .iter()
+        .filter(|c| c.kernel.layout != Layout::Dense)
+        .map(|c| c.kernel.isa)
+        .collect();
+    cases.retain(|case| used.contains(&case.kernel.isa));
+    cases
+}
+
+fn main() {
+    // What cargo adds begins with a dash.
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    let shape = |word: &String| {
+        let (rows, cols) = word.split_once('x')?;
+        Some((rows.parse().ok()?, cols.parse().ok()?))
+    };
+    let (mut shapes, words): (Vec<_>, Vec<_>) = words.into_iter().partition(|word| shape(word).is_some());
+    if shapes.is_empty() {
+        shapes = SHAPES.iter().map(|(rows, cols)| format!("{rows}x{cols}")).collect();
+    }
+    for (rows, cols) in shapes.iter().filter_map(shape) {
         println!("{rows}x{cols}");
-        print(&lines);
+        for values in [ValueType::F32, ValueType::F16, ValueType::Bf16] {
+            let mut cases = cases(rows, cols, values, &words);
+            for _ in 0..ROUNDS {
+                cases.iter_mut().for_each(Case::visit);
+            }
+            for case in &cases {
+                let dense = cases
+                    .iter()
+                    .find(|c| c.kernel.layout == Layout::Dense && c.kernel.isa == case.kernel.isa);
+                case.print(dense.unwrap_or(case));
+            }
+        }
     }
-    criterion.final_summary();
 }

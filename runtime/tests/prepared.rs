@@ -13,11 +13,13 @@ mod forge;
 use common::case::CONV;
 use common::net::{self, Net};
 use common::reference;
+use secateur_format::container::writer::{Extras, Tuned, Tuning};
+use secateur_format::encoding::{Encoding, ValueType};
 use secateur_format::op::{Conv2d, Linear};
 use secateur_format::plan::planner::{PlanOptions, Scratch};
 use secateur_format::{Activation, Op, ValueId};
 use secateur_runtime::kernel::{self, Isa};
-use secateur_runtime::prepared::{Choice, Options, Prepared};
+use secateur_runtime::prepared::{Choice, Options, Prepared, Problem, VectorTask};
 use secateur_runtime::{ArenaBuf, Session};
 
 #[cfg(feature = "parallel")]
@@ -169,6 +171,104 @@ fn linears() {
         assert_eq!(products(&net), if tokens == 1 { vec![] } else { vec![0, 1] });
         check(&mut net);
     }
+}
+
+/// Long enough that threads share the rows, of which there may be an odd number.
+#[test]
+fn large_linears_of_one_token() {
+    for (seed, rows) in [400, 512, 777, 1001, 640, 480].into_iter().enumerate() {
+        let mut net = Net::new(seed as u64);
+        let x = net.input(&[1500]);
+        net.linear(rows, Activation::Relu, x);
+        check(&mut net);
+    }
+}
+
+/// A small layer is no slower than with dense weights: it has them, where the file has not.
+#[test]
+fn a_linear_of_one_token_is_encoded_anew() {
+    let mut net = Net::new(9);
+    let x = net.input(&[256]);
+    let weight = net.weight_as(64, 256, Encoding::Csr16, ValueType::F32);
+    let op = Linear {
+        weight,
+        bias: None,
+        out_features: 64,
+        activation: Activation::Relu,
+    };
+    net.node(Op::Linear(op), &[x]);
+    let file = net.file(&PlanOptions::default());
+    let model = net::model(&file);
+    let prepared = Prepared::new(&model, &Options::default()).expect("a valid model");
+    assert_eq!(prepared.repacked_bytes(0), Some(4 * 64 * 256));
+    check(&mut net);
+}
+
+/// What the file says was fastest is what runs, on the CPU where it was measured and if it can.
+#[test]
+fn tuned_files() {
+    let mut net = Net::new(2);
+    let x = net.input(&[16, 20, 20]);
+    let weight = net.weight_as(32, 16, Encoding::Csr16, ValueType::F32);
+    let conv = Conv2d {
+        weight,
+        bias: None,
+        out_channels: 32,
+        kernel: [1, 1],
+        ..CONV
+    };
+    let y = net.node(Op::Conv2d(conv), &[x]);
+    let z = net.node(Op::GlobalAvgPool, &[y]);
+    let weight = net.weight_as(64, 32, Encoding::Csr16, ValueType::F32);
+    let linear = Linear {
+        weight,
+        bias: None,
+        out_features: 64,
+        activation: Activation::Identity,
+    };
+    net.node(Op::Linear(linear), &[z]);
+    let options = Options::default();
+    let prepared = |tuning: Option<Tuning>| {
+        let extras = Extras {
+            tuning,
+            ..Extras::default()
+        };
+        let file = net.file_with(&PlanOptions::default(), &extras);
+        Prepared::new(&net::model(&file), &options)
+            .expect("a valid model")
+            .tuning()
+    };
+    let usual = prepared(None);
+    assert_eq!(usual.nodes.iter().map(|tuned| tuned.node).collect::<Vec<_>>(), [0, 2]);
+
+    let file = net.file(&PlanOptions::default());
+    let model = net::model(&file);
+    let nodes: Vec<_> = model.nodes().collect();
+    let problem = Problem::new(&model, &nodes[0])
+        .expect("a valid model")
+        .expect("a product");
+    let slowest = *problem.task().candidates(&options).last().expect("a candidate");
+    let vector = VectorTask::new(&model, &nodes[2]).expect("a product with a vector");
+    let last = *vector.candidates(&options).last().expect("a candidate");
+    let mut other = usual.clone();
+    other.nodes[0] = Tuned {
+        node: 0,
+        vectors: slowest.tiling.vectors as u16,
+        window: slowest.tiling.window as u32,
+        kernel: slowest.kernel.name.into(),
+    };
+    other.nodes[1].kernel = last.kernel.name.into();
+    assert_ne!(usual, other);
+    assert_eq!(prepared(Some(other.clone())), other);
+
+    let elsewhere = Tuning {
+        machine: "another".into(),
+        ..other.clone()
+    };
+    assert_eq!(prepared(Some(elsewhere)), usual);
+    other.nodes[0].kernel = "of a later version".into();
+    other.nodes[1].kernel = String::new();
+    assert_eq!(prepared(Some(other)), usual);
 }
 
 /// A product whose result may be added to.

@@ -19,8 +19,9 @@ from collections import namedtuple
 
 MAGIC = b"\x89SCT\r\n\x1a\n"
 GRAPH, TENSORS, PLAN, DATA, NAMES, PREPROCESS, INFO = range(1, 8)
+TUNING = 17
 SECTIONS = {GRAPH: "graph", TENSORS: "tensors", PLAN: "plan", DATA: "data",
-            NAMES: "names", PREPROCESS: "preprocess", INFO: "info"}
+            NAMES: "names", PREPROCESS: "preprocess", INFO: "info", TUNING: "tuning"}
 REQUIRED_SECTIONS = (GRAPH, TENSORS, PLAN, DATA)
 MAY_IGNORE = 1
 FEATURE_I8 = 1
@@ -653,7 +654,7 @@ def check_scratch(i, scratch, full, living):
         check(not overlap((offset, offset + count), other), where, "overlaps a living value")
 
 
-# --- §10 Text sections ---------------------------------------------------------------
+# --- §10 Host sections ---------------------------------------------------------------
 
 def read_names(section, count):
     if section is None:
@@ -690,6 +691,20 @@ def read_info(section):
     return pairs
 
 
+def read_tuning(section, nodes):
+    if section is None:
+        return None
+    cursor = Cursor(section, "section tuning")
+    machine, tuned = cursor.string(), []
+    while cursor.rest():
+        node, vectors = cursor.array("H", 2)
+        window, = cursor.array("I", 1)
+        cursor.check(node < nodes, f"no node {node}")
+        cursor.check(not tuned or node > tuned[-1]["node"], "nodes do not ascend")
+        tuned.append({"node": node, "vectors": vectors, "window": window, "kernel": cursor.string()})
+    return {"machine": machine, "nodes": tuned}
+
+
 # --- The whole file ------------------------------------------------------------------
 
 def read(data, limits=None):
@@ -712,6 +727,7 @@ def read(data, limits=None):
         "outputs": outputs,
         "preprocess": read_preprocess(sections.get(PREPROCESS), shapes[0][0]),
         "tensors": tensors,
+        "tuning": read_tuning(sections.get(TUNING), len(nodes)),
         "values": [{"shape": shape, "name": name, "offset": offset, "last_use": last_use}
                    for shape, name, (offset, last_use) in zip(shapes, names, places)],
     }

@@ -1,12 +1,12 @@
-//! The sections that only a host needs: names, preprocessing, info.
+//! The sections that only a host needs: names, preprocessing, info, tuning.
 
 use super::sections::{Section, Sections};
 use crate::bytes::Fields;
 use crate::{FormatError, Place, Problem};
 
-/// Checks the host sections that are there, for a graph of `values` values whose
-/// input 0 has `channels` channels.
-pub(super) fn check(sections: &Sections<'_>, values: usize, channels: u32) -> Result<(), FormatError> {
+/// Checks the host sections that are there, for a graph of `values` values and `nodes` nodes
+/// whose input 0 has `channels` channels.
+pub(super) fn check(sections: &Sections<'_>, values: usize, nodes: usize, channels: u32) -> Result<(), FormatError> {
     let fail = |section: Section| move |problem| FormatError::new(Place::Section(section as u32), problem);
     if let Some(bytes) = sections.get(Section::Names) {
         check_names(bytes, values).map_err(fail(Section::Names))?;
@@ -19,6 +19,12 @@ pub(super) fn check(sections: &Sections<'_>, values: usize, channels: u32) -> Re
     }
     if let Some(bytes) = sections.get(Section::Info) {
         check_info(bytes).map_err(fail(Section::Info))?;
+    }
+    if let Some(bytes) = sections.get(Section::Tuning) {
+        let tuning = TuningView::split(bytes);
+        tuning
+            .and_then(|view| view.check(nodes))
+            .map_err(fail(Section::Tuning))?;
     }
     Ok(())
 }
@@ -133,4 +139,77 @@ fn floats(bytes: &[u8]) -> impl Iterator<Item = f32> + use<'_> {
     bytes
         .chunks_exact(4)
         .map(|b| b.first_chunk().map_or(0.0, |b| f32::from_le_bytes(*b)))
+}
+
+/// What was fastest, on the machine where it was measured.
+#[derive(Clone, Copy, Debug)]
+pub struct TuningView<'a> {
+    /// The machine.
+    pub machine: &'a str,
+    nodes: &'a [u8],
+}
+
+/// What was fastest for a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TunedNode<'a> {
+    /// Index of the node.
+    pub node: u16,
+    /// Vectors of a panel; 0 for kernels without panels.
+    pub vectors: u16,
+    /// Weight columns of a window; 0 for kernels without windows.
+    pub window: u32,
+    /// Name of the kernel.
+    pub kernel: &'a str,
+}
+
+impl<'a> TuningView<'a> {
+    pub(super) fn split(bytes: &'a [u8]) -> Result<Self, Problem> {
+        let mut strings = Strings { bytes };
+        let machine = strings.next().ok_or(Problem::Utf8)?;
+        let nodes = strings.bytes;
+        Ok(Self { machine, nodes })
+    }
+
+    /// Checks that nodes exist and ascend, and that nothing follows them.
+    fn check(&self, nodes: usize) -> Result<(), Problem> {
+        let (mut rest, mut least) = (self.nodes, 0);
+        while !rest.is_empty() {
+            let (tuned, tail) = take_tuned(rest).ok_or(Problem::Utf8)?;
+            let found = u32::from(tuned.node);
+            if found < least {
+                return Err(Problem::NotAscending { found });
+            }
+            if found as usize >= nodes {
+                let bound = nodes as u32;
+                return Err(Problem::Index { bound, found });
+            }
+            (rest, least) = (tail, found + 1);
+        }
+        Ok(())
+    }
+
+    /// What was fastest for each node that was measured, by node.
+    pub fn nodes(&self) -> impl Iterator<Item = TunedNode<'a>> + use<'a> {
+        let mut rest = self.nodes;
+        core::iter::from_fn(move || {
+            let (tuned, tail) = take_tuned(rest)?;
+            rest = tail;
+            Some(tuned)
+        })
+    }
+}
+
+/// The first node, and what follows it.
+fn take_tuned(bytes: &[u8]) -> Option<(TunedNode<'_>, &[u8])> {
+    let mut fields = Fields::new(bytes);
+    let (node, vectors, window) = (fields.u16()?, fields.u16()?, fields.u32()?);
+    let mut strings = Strings { bytes: fields.rest() };
+    let kernel = strings.next()?;
+    let tuned = TunedNode {
+        node,
+        vectors,
+        window,
+        kernel,
+    };
+    Some((tuned, strings.bytes))
 }

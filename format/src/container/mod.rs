@@ -10,7 +10,7 @@ mod node;
 mod sections;
 
 pub use crc::crc32c;
-pub use host::PreprocessView;
+pub use host::{PreprocessView, TunedNode, TuningView};
 pub use sections::{Section, arena_bytes, section_name};
 
 /// First eight bytes of every file: a byte that is no ASCII, the name, and line

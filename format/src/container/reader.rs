@@ -1,6 +1,6 @@
 //! Reading a model file: everything is validated once, nothing is copied.
 
-use super::host::{self, PreprocessView, Strings};
+use super::host::{self, PreprocessView, Strings, TuningView};
 use super::node::{self, value_ids};
 use super::sections::{Section, Sections};
 use super::{FEATURE_I8, PAYLOAD_ALIGN};
@@ -60,7 +60,7 @@ impl<'a> Model<'a> {
         model.check_graph()?;
         model.plan.check(&model)?;
         let [channels, ..] = model.shape(ValueId(0)).padded_dims();
-        host::check(&model.sections, model.value_count(), channels)?;
+        host::check(&model.sections, model.value_count(), model.node_count(), channels)?;
         Ok(model)
     }
 
@@ -434,6 +434,11 @@ impl<'a> Model<'a> {
     /// How graph input 0 is scaled and normalised; `None` where that was not recorded.
     pub fn preprocess(&self) -> Option<PreprocessView<'a>> {
         PreprocessView::split(self.sections.get(Section::Preprocess)?).ok()
+    }
+
+    /// What was fastest where the file was written; `None` where nothing was measured.
+    pub fn tuning(&self) -> Option<TuningView<'a>> {
+        TuningView::split(self.sections.get(Section::Tuning)?).ok()
     }
 
     /// Key-value text about the file.

@@ -23,12 +23,14 @@ pub enum Section {
     Preprocess = 6,
     /// Free key-value text. Strippable.
     Info = 7,
+    /// Kernels that were fastest on the machine that wrote the file. Strippable.
+    Tuning = 17,
 }
 
 /// Section flag: a reader that does not know the kind may ignore the section.
 pub(super) const MAY_IGNORE: u32 = 1;
 
-const KINDS: [(Section, &str); 7] = [
+const KINDS: [(Section, &str); 8] = [
     (Section::Graph, "graph"),
     (Section::Tensors, "tensors"),
     (Section::Plan, "plan"),
@@ -36,6 +38,7 @@ const KINDS: [(Section, &str); 7] = [
     (Section::Names, "names"),
     (Section::Preprocess, "preprocess"),
     (Section::Info, "info"),
+    (Section::Tuning, "tuning"),
 ];
 
 /// The name of a section kind, `unknown` if this version does not know it.
@@ -49,7 +52,7 @@ pub fn section_name(kind: u32) -> &'static str {
 impl Section {
     /// Whether a file is complete without the section.
     pub fn is_strippable(self) -> bool {
-        matches!(self, Self::Names | Self::Preprocess | Self::Info)
+        matches!(self, Self::Names | Self::Preprocess | Self::Info | Self::Tuning)
     }
 }
 
@@ -61,7 +64,8 @@ pub(super) struct Sections<'a> {
 
 impl<'a> Sections<'a> {
     pub(super) fn get(&self, section: Section) -> Option<&'a [u8]> {
-        self.found.get(section as usize - 1).copied().flatten()
+        let index = KINDS.iter().position(|(kind, _)| *kind == section)?;
+        self.found.get(index).copied().flatten()
     }
 
     pub(super) fn require(&self, section: Section) -> Result<&'a [u8], FormatError> {
@@ -179,7 +183,7 @@ impl<'a> Sections<'a> {
                     offset: if reserved != 0 { 28 } else { 4 },
                 }));
             }
-            let known = KINDS.iter().find(|(section, _)| *section as u32 == kind);
+            let known = KINDS.iter().position(|(section, _)| *section as u32 == kind);
             if known.is_none() && flags & MAY_IGNORE == 0 {
                 return Err(fail(Problem::UnknownSection));
             }
@@ -205,7 +209,7 @@ impl<'a> Sections<'a> {
                     Problem::Crc { stored, computed },
                 ));
             }
-            if let Some(slot) = known.and_then(|(section, _)| sections.found.get_mut(*section as usize - 1)) {
+            if let Some(slot) = known.and_then(|known| sections.found.get_mut(known)) {
                 *slot = Some(bytes);
             }
             end = offset + len;

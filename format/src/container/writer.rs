@@ -25,15 +25,39 @@ pub struct Preprocess {
     pub std: Vec<f32>,
 }
 
+/// What was fastest, on the machine where it was measured.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tuning {
+    /// The machine.
+    pub machine: String,
+    /// By node, ascending; not all nodes need be there.
+    pub nodes: Vec<Tuned>,
+}
+
+/// What was fastest for a node; as [`TunedNode`](super::TunedNode).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tuned {
+    /// Index of the node.
+    pub node: u16,
+    /// Vectors of a panel, or 0.
+    pub vectors: u16,
+    /// Weight columns of a window, or 0.
+    pub window: u32,
+    /// Name of the kernel.
+    pub kernel: String,
+}
+
 /// What a file holds beside the graph.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Extras {
-    /// Leave out names, preprocessing and info.
+    /// Leave out names, preprocessing, info and tuning.
     pub strip: bool,
     /// How graph input 0 is prepared.
     pub preprocess: Option<Preprocess>,
     /// Key-value text.
     pub info: Vec<(String, String)>,
+    /// What was fastest.
+    pub tuning: Option<Tuning>,
 }
 
 /// Why a graph cannot be written.
@@ -51,8 +75,10 @@ pub enum WriteError {
     /// Packed constants do not match the graph's tensors, describe themselves
     /// wrongly, or a bias is not dense f32.
     Tensors,
-    /// A name or info text is longer than 65535 bytes.
+    /// A name or other text is longer than 65535 bytes.
     Text,
+    /// Tuned nodes do not ascend, or there is no such node.
+    Tuning,
     /// A preprocessing number is not finite, scale or a std is zero, or a list
     /// has neither none, one, nor one number per channel of graph input 0.
     Preprocess,
@@ -73,7 +99,8 @@ impl fmt::Display for WriteError {
                 "node `{node}` cannot be written: batch norms are folded first, and a node has at most {MAX_INPUTS} inputs"
             ),
             Self::Tensors => f.write_str("the packed constants are not those of the graph, or a bias is not dense f32"),
-            Self::Text => f.write_str("a name or info text is longer than 65535 bytes"),
+            Self::Text => f.write_str("a name or other text is longer than 65535 bytes"),
+            Self::Tuning => f.write_str("tuned nodes must be nodes of the graph, in ascending order"),
             Self::Preprocess => f.write_str(
                 "preprocessing numbers must be finite, scale and std not zero, and each list has one number, \
                  one per channel of the first input, or none",
@@ -155,6 +182,9 @@ impl Layout {
                     push_text(&mut info, value)?;
                 }
                 sections.push((Section::Info, info));
+            }
+            if let Some(tuning) = &extras.tuning {
+                sections.push((Section::Tuning, tuning_section(tuning, graph.nodes.len())?));
             }
         }
         Ok(Self {
@@ -324,6 +354,22 @@ fn push_text(out: &mut Vec<u8>, text: &str) -> Result<(), WriteError> {
     out.extend_from_slice(&len.to_le_bytes());
     out.extend_from_slice(text.as_bytes());
     Ok(())
+}
+
+fn tuning_section(tuning: &Tuning, nodes: usize) -> Result<Vec<u8>, WriteError> {
+    let ids = || tuning.nodes.iter().map(|tuned| usize::from(tuned.node));
+    if !ids().is_sorted_by(|a, b| a < b) || ids().any(|node| node >= nodes) {
+        return Err(WriteError::Tuning);
+    }
+    let mut out = Vec::new();
+    push_text(&mut out, &tuning.machine)?;
+    for tuned in &tuning.nodes {
+        out.extend_from_slice(&tuned.node.to_le_bytes());
+        out.extend_from_slice(&tuned.vectors.to_le_bytes());
+        push_u32s(&mut out, &[tuned.window]);
+        push_text(&mut out, &tuned.kernel)?;
+    }
+    Ok(out)
 }
 
 fn preprocess_section(preprocess: &Preprocess, shapes: &[crate::Shape]) -> Result<Vec<u8>, WriteError> {

@@ -58,6 +58,35 @@ fn position(bytes: &[u8], bits: u32, i: usize) -> usize {
     (usize::from(u16::from_le_bytes([low, high])) >> (bit % 8)) & ((1 << bits) - 1)
 }
 
+/// Columns of the entries of one row: counted, because a division takes longer than an entry.
+#[derive(Clone)]
+struct Columns<'a> {
+    positions: &'a [u8],
+    n: usize,
+    m: usize,
+    next: usize,
+    /// Entries left in the group.
+    left: usize,
+    /// First column of the group.
+    base: usize,
+}
+
+impl Iterator for Columns<'_> {
+    type Item = usize;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<usize> {
+        if self.left == 0 {
+            self.left = self.n;
+            self.base = self.base.wrapping_add(self.m);
+        }
+        let position = position(self.positions, position_bits(self.m as u8), self.next);
+        self.left = self.left.saturating_sub(1);
+        self.next += 1;
+        Some(self.base.wrapping_add(position))
+    }
+}
+
 impl<'a> Nm<'a> {
     pub(super) fn split(desc: &MatrixDesc, n: u8, m: u8, scales: &'a [f32], payload: &mut Payload<'a>) -> Option<Self> {
         Some(Self {
@@ -100,13 +129,20 @@ impl<'a> Nm<'a> {
     #[inline(always)]
     pub(super) fn visit_rows<V: Value>(&self, sink: &mut impl RowSink) {
         let Some(values) = V::slice(&self.values) else { return };
-        let bits = position_bits(self.m);
-        let (n, m) = (usize::from(self.n.max(1)), usize::from(self.m));
+        let (n, m) = (usize::from(self.n), usize::from(self.m));
         let stored = row_stored(self.cols, self.n, self.m).max(1);
         let rows = chunks(self.positions, self.row_len()).zip(chunks(values, stored));
-        for (row, (bytes, values)) in rows.enumerate() {
-            let entry = move |(i, v): (usize, &V)| (i / n * m + position(bytes, bits, i), v.to_f32());
-            sink.row(row, values.iter().enumerate().map(entry));
+        for (row, (positions, values)) in rows.enumerate() {
+            let columns = Columns {
+                positions,
+                n,
+                m,
+                next: 0,
+                left: 0,
+                // The first entry moves on to the first group.
+                base: 0usize.wrapping_sub(m),
+            };
+            sink.row(row, columns.zip(values.iter().map(|v| v.to_f32())));
         }
     }
 }

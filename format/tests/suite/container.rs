@@ -115,9 +115,9 @@ fn sections_are_aligned_and_a_tail_follows() {
 }
 
 #[test]
-fn stripping_removes_text_only() {
+fn stripping_removes_host_sections_only() {
     let (whole, bare) = (samples::operators().file(), samples::stripped().file());
-    assert_eq!(u32_at(whole.bytes(), 24), Some(7));
+    assert_eq!(u32_at(whole.bytes(), 24), Some(8));
     assert_eq!(u32_at(bare.bytes(), 24), Some(4));
     for index in 0..4 {
         let section = |bytes: &[u8]| bytes[entry_range(bytes, index).unwrap()].to_vec();

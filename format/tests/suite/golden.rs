@@ -124,6 +124,12 @@ fn content(sample: &Sample) -> Value {
         "arena_bytes": plan.arena_bytes,
         "align": plan.align,
         "preprocess": preprocess.map(|p| json!({ "scale": p.scale, "mean": p.mean, "std": p.std })),
+        "tuning": sample.extras.tuning.as_ref().filter(|_| kept).map(|tuning| json!({
+            "machine": tuning.machine,
+            "nodes": tuning.nodes.iter()
+                .map(|t| json!({ "node": t.node, "vectors": t.vectors, "window": t.window, "kernel": t.kernel }))
+                .collect::<Vec<_>>(),
+        })),
         "info": if kept { sample.extras.info.as_slice() } else { &[] },
     })
 }

@@ -11,6 +11,7 @@ const DATA: u32 = 4;
 const NAMES: u32 = 5;
 const PREPROCESS: u32 = 6;
 const INFO: u32 = 7;
+const TUNING: u32 = 17;
 
 fn parts() -> Parts {
     Parts::of(&small())
@@ -342,6 +343,29 @@ fn text() {
     assert_eq!(info(|b| b[2] = 0xFF), section(INFO, Problem::Utf8));
     assert_eq!(info(|b| b.push(1)), section(INFO, Problem::Utf8));
     assert_eq!(info(Vec::clear), None);
+}
+
+#[test]
+fn tuning() {
+    let operators = Parts::of(&crate::samples::operators());
+    let change = |change: fn(&mut Vec<u8>)| operators.changed(TUNING, change);
+    let utf8 = section(TUNING, Problem::Utf8);
+    assert_eq!(change(|b| b[2] = 0xFF), utf8, "machine");
+    assert_eq!(change(Vec::clear), utf8);
+    assert_eq!(change(|b| b.push(0)), utf8);
+    assert_eq!(change(|b| b.truncate(b.len() - 1)), utf8);
+    assert_eq!(change(|b| b.truncate(11)), None, "no nodes");
+    // The first node is behind the machine: two bytes and nine letters.
+    assert_eq!(
+        change(|b| put(b, 11, 3u16.to_le_bytes())),
+        section(TUNING, Problem::NotAscending { found: 3 })
+    );
+    let bound = crate::samples::operators().graph.nodes.len() as u32;
+    let found = u16::MAX.into();
+    assert_eq!(
+        change(|b| put(b, 11, [0xFF; 2])),
+        section(TUNING, Problem::Index { bound, found })
+    );
 }
 
 #[test]

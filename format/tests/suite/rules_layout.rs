@@ -254,7 +254,7 @@ fn unknown_sections_say_whether_they_matter() {
     };
     assert_eq!(
         with(0).refusal(),
-        error(Place::SectionEntry(7), Problem::UnknownSection)
+        error(Place::SectionEntry(8), Problem::UnknownSection)
     );
     assert_eq!(with(1).refusal(), None);
     let file = with(1).file();

@@ -1,6 +1,6 @@
 //! Small models for the tests, made the same way on every machine.
 
-use secateur_format::container::writer::{Extras, Layout, Preprocess};
+use secateur_format::container::writer::{Extras, Layout, Preprocess, Tuned, Tuning};
 use secateur_format::encoding::{BlockIndex, Encoding, MatrixDesc, Packed, Quantized, ValueType, describe, pack};
 use secateur_format::graph::{Graph, Input, NodeDef, Tensor};
 use secateur_format::op::{Conv2d, Linear, Pool, PoolKind};
@@ -294,6 +294,17 @@ pub(crate) fn operators() -> Sample {
             std: vec![0.125],
         }),
         info: vec![("generator".into(), "secateur".into()), ("empty".into(), String::new())],
+        tuning: Some(Tuning {
+            machine: "a machine".into(),
+            nodes: [(0, 4, 128, "kernel_a"), (3, 0, 0, "kernel_b")]
+                .map(|(node, vectors, window, kernel)| Tuned {
+                    node,
+                    vectors,
+                    window,
+                    kernel: kernel.into(),
+                })
+                .into(),
+        }),
     };
     s
 }
@@ -360,6 +371,7 @@ pub(crate) fn corners() -> Sample {
             std: vec![4.0, -0.25],
         }),
         info: vec![("key".into(), "a\0b".into()), ("key".into(), "→".into())],
+        tuning: None,
     };
     s
 }

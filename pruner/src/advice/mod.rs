@@ -7,7 +7,7 @@ mod vector;
 use secateur_format::encoding::Encoding;
 use secateur_runtime::kernel::panel::Shape;
 use secateur_runtime::kernel::{Kernel, Run};
-use secateur_runtime::prepared::{Candidate, Options, Problem, Task, Threads, Tiling};
+use secateur_runtime::prepared::{Candidate, Options, Problem, Task, Threads, Tiling, VectorTask};
 use secateur_runtime::{Model, Node, RunError};
 
 pub use cache::Caches;
@@ -44,7 +44,7 @@ pub struct Way {
 pub enum Layout {
     /// Repacked, for panels of this form.
     Repacked(Tiling),
-    /// As a file has them.
+    /// As in a file, if not in the same encoding.
     Encoded(Encoding),
 }
 
@@ -101,9 +101,9 @@ pub fn advise(
     threads: &mut Threads,
 ) -> Result<Advice, RunError> {
     let Some(problem) = Problem::new(model, node)? else {
-        let ways = vector::ways(model, node, options.kernels, effort);
+        let task = VectorTask::new(model, node);
         return Ok(Advice {
-            ways: ways.unwrap_or_default(),
+            ways: task.map_or(Vec::new(), |task| vector::ways(&task, options, effort, threads)),
             outlooks: Vec::new(),
         });
     };

@@ -58,6 +58,8 @@ pub struct NodeMeasured {
     pub timing: Timing,
     /// What ran it; `None` for operators without weights.
     pub kernel: Option<&'static str>,
+    /// Whether the product before it has done its work.
+    pub fused: bool,
     /// Bytes of its repacked weights; `None` if they are read from the file.
     pub repacked_bytes: Option<usize>,
 }
@@ -169,11 +171,12 @@ impl Runner<'_, '_> {
 
     fn measured(self, runs: usize) -> Measured {
         let model = *self.session.model();
-        let product = |node| self.session.prepared().and_then(|prepared| prepared.product(node));
+        let prepared = self.session.prepared();
         let nodes = model.nodes().zip(self.nodes).map(|(node, samples)| NodeMeasured {
             timing: Timing::of(samples),
             kernel: self.session.kernel(&node).map(|kernel| kernel.name),
-            repacked_bytes: product(node.index).map(|product| product.bytes()),
+            fused: prepared.is_some_and(|prepared| prepared.fused(node.index)),
+            repacked_bytes: prepared.and_then(|prepared| prepared.repacked_bytes(node.index)),
         });
         Measured {
             nodes: nodes.collect(),

@@ -133,9 +133,12 @@ pub(super) struct WriteArgs {
     /// Alignment of values in the arena, in bytes: a power of two from 4 to 64
     #[arg(long, default_value_t = 64, value_parser = parse_align)]
     pub(super) align: u32,
-    /// Leave out names, preprocessing and info
+    /// Leave out names, preprocessing, info and tuning
     #[arg(long)]
     pub(super) strip: bool,
+    /// Time all ways to run each layer, and store the fastest: used where the model runs on the same CPU
+    #[arg(long, conflicts_with = "strip")]
+    pub(super) tune: bool,
     #[command(flatten)]
     pub(super) preprocess: PreprocessArgs,
 }

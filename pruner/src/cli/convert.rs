@@ -3,16 +3,20 @@
 use std::io;
 use std::path::Path;
 
-use secateur_format::container::writer::Preprocess;
+use secateur_format::container::writer::{Preprocess, Tuning};
 use secateur_format::graph::Graph;
+use secateur_runtime::ArenaBuf;
+use secateur_runtime::prepared::Choice::Measure;
+use secateur_runtime::prepared::{Options, Prepared};
 use serde_json::{Value, json};
 
 use super::args::{ConvertArgs, WriteArgs};
 use super::error::CliError;
-use super::model::Opened;
+use super::model::{Opened, read};
 use super::output::{Output, percent, table, thousands};
 use crate::data;
-use crate::emit::{Choice, EmitOptions, Emitted, EncodingChoice, TOLERANCE, emit};
+use crate::emit::{Choice, EmitError, EmitOptions, Emitted, EncodingChoice, TOLERANCE, emit, write};
+use crate::lower::lower;
 use crate::save::{Overwrite, write_file};
 
 pub(super) fn run(args: &ConvertArgs, out: &Output) -> Result<(), CliError> {
@@ -66,17 +70,34 @@ pub(super) fn make(
         mean: preprocess.mean.clone(),
         std: preprocess.std.clone(),
     };
-    let options = EmitOptions {
+    let mut options = EmitOptions {
         encoding: args.encoding,
         values: args.values.get(),
         plan: args.plan(),
         strip: args.strip,
         preprocess: Some(stored).filter(|_| !preprocess.is_identity()),
         info: std::iter::once(tool).chain(info).collect(),
+        tuning: None,
     };
+    if args.tune {
+        options.tuning = Some(tune(graph, &options, &args.output)?);
+    }
     let emitted = emit(graph, &options)?;
     check_family(args.encoding, &emitted, out)?;
     Ok(emitted)
+}
+
+/// What is fastest for each layer of the file that `options` make, on this machine.
+fn tune(graph: &Graph, options: &EmitOptions, path: &Path) -> Result<Tuning, CliError> {
+    let written = write(&lower(graph).map_err(EmitError::from)?, options)?;
+    let bytes = ArenaBuf::copy_of(&written.bytes);
+    let model = read(bytes.as_ref(), path)?;
+    let measured = Options {
+        choice: Measure,
+        ..Options::default()
+    };
+    let prepared = Prepared::new(&model, &measured).map_err(|e| CliError::unreadable(path, e))?;
+    Ok(prepared.tuning())
 }
 
 /// An encoding that was asked for and not used is no detail.

@@ -8,7 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use secateur_format::Op;
-use secateur_format::container::writer::{Extras, Layout, Preprocess, WriteError};
+use secateur_format::container::writer::{Extras, Layout, Preprocess, Tuning, WriteError};
 use secateur_format::encoding::{Encoding, MatrixDesc, PackError, Packed, Quantized, ValueType, pack};
 use secateur_format::graph::{Graph, GraphError, Tensor};
 use secateur_format::plan::planner::PlanOptions;
@@ -122,12 +122,14 @@ pub struct EmitOptions {
     pub values: ValueType,
     /// Memory plan.
     pub plan: PlanOptions,
-    /// Leave out names, preprocessing and info.
+    /// Leave out names, preprocessing, info and tuning.
     pub strip: bool,
     /// Stored with the model.
     pub preprocess: Option<Preprocess>,
     /// Key-value text stored with the model.
     pub info: Vec<(String, String)>,
+    /// Stored with the model.
+    pub tuning: Option<Tuning>,
 }
 
 impl Default for EmitOptions {
@@ -139,6 +141,7 @@ impl Default for EmitOptions {
             strip: false,
             preprocess: None,
             info: Vec::new(),
+            tuning: None,
         }
     }
 }
@@ -282,6 +285,7 @@ pub fn write(graph: &Graph, options: &EmitOptions) -> Result<Written, EmitError>
         strip: options.strip,
         preprocess: options.preprocess.clone().filter(|_| !options.strip),
         info: options.info.clone(),
+        tuning: options.tuning.clone(),
     };
     let descs: Vec<MatrixDesc> = packed.iter().map(|p| p.desc).collect();
     let layout = Layout::new(graph, &descs, &options.plan, &extras)?;

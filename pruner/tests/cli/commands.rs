@@ -337,7 +337,7 @@ fn explain_tells_what_each_way_costs_and_what_would_change() {
         assert_eq!(ways[0]["level"], "L1");
         assert!(number(layer, "speedup") > 0.0);
     }
-    // Convolutions are predicted; the layer of one vector is only measured.
+    // What other patterns would do is predicted for convolutions only.
     let conv = &layers[1];
     assert!(number(conv, "margin") >= 1.0);
     let outlooks = conv["outlooks"].as_array().unwrap();
@@ -360,9 +360,13 @@ fn explain_tells_what_each_way_costs_and_what_would_change() {
         }
     }
     let last = &layers[3];
-    assert!(last["margin"].is_null() && last["outlooks"] == json!([]));
-    assert!(last["ways"][0]["predicted_us"].is_null() && last["ways"][0]["vectors"].is_null());
-    assert_eq!(last["ways"][0]["encoding"], last["encoding"]);
+    assert!(number(last, "margin") >= 1.0 && last["outlooks"] == json!([]));
+    let ways = last["ways"].as_array().unwrap();
+    assert!(
+        ways.iter()
+            .all(|way| way["predicted_us"].is_number() && way["vectors"].is_null())
+    );
+    assert!(ways.iter().any(|way| way["encoding"] == last["encoding"]));
 
     let text = folder.ok(&["explain", "a.sct"]);
     assert!(
@@ -452,6 +456,7 @@ fn bench_compares_with_dense_weights() {
             .iter()
             .all(|layer| number(layer, "p10_us") <= number(layer, "p90_us"))
     );
+    assert!(layers.iter().all(|layer| layer["fused"] == false));
     let repacked = layers.iter().filter_map(|layer| layer["repacked_bytes"].as_f64());
     assert_eq!(repacked.sum::<f64>(), number(&found, "repacked_bytes"));
 }

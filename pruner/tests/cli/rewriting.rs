@@ -4,6 +4,9 @@ use secateur::data::npy;
 use secateur::reference;
 use secateur::save::Overwrite;
 use secateur::source;
+use secateur_format::{Limits, Model};
+use secateur_runtime::kernel::ALL;
+use secateur_runtime::prepared::cpu_name;
 
 use crate::support::{Folder, MODEL, ONNX, bytes, number};
 
@@ -49,6 +52,23 @@ fn run_agrees_with_the_reference() {
     folder.ok(&["run", MODEL, "--input", "x.npy", "-o", "a.npy", "--preprocess"]);
     folder.ok(&["run", MODEL, "--input", "scaled.npy", "-o", "b.npy"]);
     assert_eq!(bytes(folder.path("a.npy")), bytes(folder.path("b.npy")));
+}
+
+#[test]
+fn convert_stores_what_was_fastest() {
+    let folder = Folder::with_pruned();
+    folder.ok(&["convert", "a.sct", "-o", "tuned.sct", "--tune"]);
+    let file = secateur_runtime::ArenaBuf::copy_of(&bytes(folder.path("tuned.sct")));
+    let model = Model::read(file.as_ref(), &Limits::HOST).unwrap();
+    let tuning = model.tuning().unwrap();
+    assert_eq!(tuning.machine, cpu_name());
+    let known = |name: &str| ALL.iter().any(|kernel| kernel.name == name);
+    assert!(tuning.nodes().count() > 0 && tuning.nodes().all(|tuned| known(tuned.kernel)));
+    // What was fastest is what runs.
+    let explained = folder.json(&["bench", "tuned.sct", "--runs", "1", "--seconds", "0"]);
+    for tuned in tuning.nodes() {
+        assert_eq!(explained["layers"][usize::from(tuned.node)]["kernel"], tuned.kernel);
+    }
 }
 
 #[test]

@@ -29,6 +29,8 @@ mod layer;
 mod product;
 mod select;
 mod threads;
+mod tuning;
+mod vector;
 
 pub use crate::kernel::panel::Residual;
 pub use columns::Lines;
@@ -37,10 +39,17 @@ pub use layer::{Input, Layer, Tiling};
 pub use product::{Problem, Product};
 pub use select::{Candidate, Choice, Options, Task};
 pub use threads::Threads;
+#[cfg(feature = "std")]
+pub use tuning::cpu_name;
+pub use vector::{VectorCandidate, VectorLayer, VectorTask};
 
 use alloc::boxed::Box;
+#[cfg(feature = "std")]
+use alloc::string::ToString;
 use alloc::vec::Vec;
 
+#[cfg(feature = "std")]
+use secateur_format::container::writer::{Tuned, Tuning};
 use secateur_format::{Model, Node};
 
 use depthwise::Depthwise;
@@ -55,6 +64,8 @@ enum Step {
     InPlace,
     /// A product with repacked weights.
     Product(Box<Product>),
+    /// A product with one column.
+    Vector(VectorLayer),
     /// A depthwise convolution.
     Depthwise(Box<Depthwise>),
     /// Nothing: the product before has done it.
@@ -78,6 +89,8 @@ impl Prepared {
         let mut threads = Threads::new(options.threads);
         let mut steps: Vec<Step> = Vec::new();
         let nodes: Vec<Node<'_>> = model.nodes().collect();
+        let tuned = tuning::of(model, options);
+        let tuned = |index| tuned.iter().find(|tuned| usize::from(tuned.node) == index);
         for (i, node) in nodes.iter().enumerate() {
             let fused = matches!(steps.last(), Some(Step::Product(before)) if before.fuses(node));
             steps.push(match fused {
@@ -85,12 +98,17 @@ impl Prepared {
                 false => {
                     let addition = nodes.get(i + 1).and_then(|next| fuse::addition(model, node, next));
                     let problem = Problem::new(model, node)?;
-                    let product = problem.and_then(|problem| Product::new(problem, addition, options, &mut threads));
+                    let product =
+                        problem.and_then(|problem| Product::new(problem, addition, options, tuned(i), &mut threads));
                     let depthwise =
                         || Depthwise::new(model, node, options.kernels).map(|conv| Step::Depthwise(Box::new(conv)));
                     product
                         .map(|product| Step::Product(Box::new(product)))
                         .or_else(depthwise)
+                        .or_else(|| {
+                            let layer = VectorTask::new(model, node)?.best(options, tuned(i), &mut threads);
+                            layer.map(Step::Vector)
+                        })
                         .unwrap_or(Step::InPlace)
                 }
             });
@@ -115,18 +133,54 @@ impl Prepared {
         }
     }
 
-    /// The kernel that runs a node with repacked weights.
+    /// Whether the product before a node does what the node would do.
+    pub fn fused(&self, node: usize) -> bool {
+        matches!(self.steps.get(node), Some(Step::Fused))
+    }
+
+    /// The kernels and tilings that were chosen, for a file that this machine shall run.
+    #[cfg(feature = "std")]
+    pub fn tuning(&self) -> Tuning {
+        let nodes = self.steps.iter().enumerate().filter_map(|(node, step)| {
+            let (kernel, tiling) = match step {
+                Step::Product(product) => (product.kernel(), product.layer().tiling()),
+                Step::Vector(layer) => (layer.kernel(), Tiling { vectors: 0, window: 0 }),
+                _ => return None,
+            };
+            Some(Tuned {
+                node: node as u16,
+                vectors: tiling.vectors as u16,
+                window: tiling.window as u32,
+                kernel: kernel.name.to_string(),
+            })
+        });
+        Tuning {
+            machine: cpu_name(),
+            nodes: nodes.collect(),
+        }
+    }
+
+    /// The kernel that runs a node, if it was chosen here.
     pub(crate) fn kernel(&self, node: usize) -> Option<&'static Kernel> {
-        self.product(node).map(Product::kernel)
+        match self.steps.get(node)? {
+            Step::Product(product) => Some(product.kernel()),
+            Step::Vector(layer) => Some(layer.kernel()),
+            _ => None,
+        }
+    }
+
+    /// Bytes of a node's repacked weights; `None` if those of the file are used.
+    pub fn repacked_bytes(&self, node: usize) -> Option<usize> {
+        match self.steps.get(node)? {
+            Step::Product(product) => Some(product.bytes()),
+            Step::Vector(layer) => layer.bytes(),
+            _ => None,
+        }
     }
 
     /// Bytes of all repacked weights.
     pub fn bytes(&self) -> usize {
-        let products = self.steps.iter().filter_map(|step| match step {
-            Step::Product(product) => Some(product.bytes()),
-            _ => None,
-        });
-        products.sum()
+        (0..self.steps.len()).filter_map(|node| self.repacked_bytes(node)).sum()
     }
 
     /// Runs a node, unless it has to be run in place.
@@ -134,6 +188,7 @@ impl Prepared {
         match self.steps.get(node.index) {
             Some(Step::Fused) => Ok(true),
             Some(Step::Product(product)) => product.run(model, node, arena, &mut self.threads).map(|()| true),
+            Some(Step::Vector(layer)) => layer.run(model, node, arena, &mut self.threads).map(|()| true),
             Some(Step::Depthwise(conv)) => conv.run(model, node, arena, &mut self.threads).map(|()| true),
             _ => Ok(false),
         }

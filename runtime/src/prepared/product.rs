@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use secateur_format::container::TunedNode;
 use secateur_format::encoding::Encoding;
 use secateur_format::geometry::ConvGeometry;
 use secateur_format::op::Conv2d;
@@ -224,15 +225,18 @@ pub struct Product {
 }
 
 impl Product {
-    /// The product of a problem, with the addition behind it; `None` if no kernel of the
-    /// options fits.
+    /// The product of a problem, with the addition behind it, run as it was tuned where that can be;
+    /// `None` if no kernel of the options fits.
     pub(crate) fn new(
         problem: Problem,
         addition: Option<Addition>,
         options: &Options,
+        tuned: Option<&TunedNode<'_>>,
         threads: &mut Threads,
     ) -> Option<Self> {
-        let layer = problem.task().best(options, threads)?;
+        let task = problem.task();
+        let tuned = tuned.and_then(|tuned| task.tuned(tuned, options, threads.count()));
+        let layer = tuned.or_else(|| task.best(options, threads))?;
         threads.reserve(layer.scratch_bytes());
         Some(Self {
             layer,

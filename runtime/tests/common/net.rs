@@ -132,8 +132,13 @@ impl Net {
 
     /// The model file, aligned.
     pub(crate) fn file(&self, options: &PlanOptions) -> ArenaBuf {
+        self.file_with(options, &Extras::default())
+    }
+
+    /// The same with more in it.
+    pub(crate) fn file_with(&self, options: &PlanOptions, extras: &Extras) -> ArenaBuf {
         let descs: Vec<MatrixDesc> = self.packed.iter().map(|p| p.desc).collect();
-        let layout = Layout::new(&self.graph, &descs, options, &Extras::default()).unwrap();
+        let layout = Layout::new(&self.graph, &descs, options, extras).unwrap();
         ArenaBuf::copy_of(&layout.write(&self.packed).unwrap())
     }
 

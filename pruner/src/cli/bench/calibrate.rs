@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use secateur_runtime::kernel::Run;
-use secateur_runtime::prepared::{Machine, Options};
+use secateur_runtime::prepared::{Machine, Options, cpu_name};
 use serde_json::json;
 
 use super::super::convert::{check_output, save};
 use super::super::error::CliError;
 use super::super::output::Output;
-use crate::machine::{cpu_name, to_json};
+use crate::machine::to_json;
 
 /// Measures the kernels of `options`, and writes the machine file.
 pub(super) fn run(path: &Path, force: bool, options: &Options, out: &Output) -> Result<(), CliError> {

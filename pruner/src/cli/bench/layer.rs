@@ -99,6 +99,7 @@ impl BenchLayer {
             "encoding": self.weights.map(|desc| desc.encoding.to_string()),
             "values": self.weights.map(|desc| desc.values.name()),
             "kernel": self.this.kernel,
+            "fused": self.this.fused,
             "median_us": timing.median_us,
             "p10_us": timing.p10_us,
             "p90_us": timing.p90_us,
@@ -115,11 +116,15 @@ impl BenchLayer {
         let fraction = |f: Option<f64>| f.map_or(String::new(), |f| format!("{:.0} %", 100.0 * f));
         let timing = &self.this.timing;
         let weights = self.weights.map(|desc| format!("{} {}", desc.encoding, desc.values));
+        let kernel = match self.this.fused {
+            true => Some("fused into the one before"),
+            false => self.this.kernel,
+        };
         vec![
             self.name.clone(),
             self.op.to_owned(),
             weights.unwrap_or_default(),
-            self.this.kernel.unwrap_or_default().to_owned(),
+            kernel.unwrap_or_default().to_owned(),
             format!("{:.1}", timing.median_us),
             format!("{:.1}-{:.1}", timing.p10_us, timing.p90_us),
             fraction(peak),

@@ -136,7 +136,7 @@ impl Vector for F32x8 {
     #[inline(always)]
     unsafe fn prefetch<T>(p: *const T) {
         // SAFETY: a hint; it never faults.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
     }
 
     #[inline(always)]

@@ -128,7 +128,7 @@ impl Vector for F32x16 {
     #[inline(always)]
     unsafe fn prefetch<T>(p: *const T) {
         // SAFETY: a hint; it never faults.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
     }
 
     #[inline(always)]

@@ -104,17 +104,24 @@ impl Decode for F32x8 {
 // SAFETY of every block here: as above.
 impl Expand for F32x8 {
     #[inline(always)]
-    unsafe fn expand_mul_add(self, bits: u32, x: Self, sum: Self) -> Self {
+    unsafe fn expand_mul_add(self, mask: *const u8, x: Self, sum: Self) -> Self {
         // SAFETY: see the impl.
         unsafe {
-            let ranks = RANKS.get(bits as usize).copied().unwrap_or(0);
+            let bits = mask.read();
+            let ranks = RANKS.get(usize::from(bits)).copied().unwrap_or(0);
             let ranks = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128(ranks.cast_signed()));
             let bit = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
-            let set = _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(bits as i32), bit), bit);
+            let set = _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(bits.into()), bit), bit);
             // Neither an input nor a weight of another lane may turn into NaN times 0.
             let weights = _mm256_and_ps(_mm256_permutevar8x32_ps(self.0, ranks), _mm256_castsi256_ps(set));
             let x = _mm256_and_ps(x.0, _mm256_castsi256_ps(set));
             Self(_mm256_fmadd_ps(weights, x, sum.0))
         }
+    }
+
+    const COLLECTS: bool = false;
+
+    unsafe fn collect_mul_add<T: Value>(_: *const u8, _: usize, _: *const f32, _: *const T, sum: Self) -> Self {
+        sum
     }
 }

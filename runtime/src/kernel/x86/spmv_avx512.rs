@@ -8,8 +8,19 @@ use secateur_format::encoding::{Bitmask, Value, ValueType};
 use super::avx512::{F32x16, first};
 use super::steps;
 use crate::kernel::Spmv;
-use crate::kernel::generic::{Decode, Expand, MOST_SOURCES, position_bits, spmv_expanded};
+use crate::kernel::generic::{COLUMNS, Decode, Expand, MOST_SOURCES, position_bits, spmv_expanded};
 use crate::kernel::vector::Vector;
+
+/// 0, 1, 2 and so on, with a bit that no column needs, so that none is 0.
+static COLUMNS_SET: [u8; 64] = {
+    let mut columns = [0; 64];
+    let mut i = 0;
+    while i < 64 {
+        columns[i] = 64 | i as u8;
+        i += 1;
+    }
+    columns
+};
 
 /// `vexpandps` between registers. The intrinsic does not do: the compiler joins
 /// it with the load of the weights, and from memory the instruction is
@@ -31,6 +42,33 @@ fn expand(bits: __mmask16, packed: __m512) -> __m512 {
     expanded
 }
 
+/// The numbers of eight columns.
+///
+/// # Safety
+/// Eight columns are readable, and inside `x`.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn eight(x: *const f32, columns: *const u16) -> __m256 {
+    // SAFETY: the caller's promise.
+    unsafe { _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(four(x, columns)), four(x, columns.add(4))) }
+}
+
+/// The numbers of four columns.
+///
+/// # Safety
+/// As [`eight`].
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn four(x: *const f32, columns: *const u16) -> __m128 {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let one = _mm_load_ss(x.add((*columns).into()));
+        let two = _mm_insert_ps::<0x10>(one, _mm_load_ss(x.add((*columns.add(1)).into())));
+        let three = _mm_insert_ps::<0x20>(two, _mm_load_ss(x.add((*columns.add(2)).into())));
+        _mm_insert_ps::<0x30>(three, _mm_load_ss(x.add((*columns.add(3)).into())))
+    }
+}
+
 // SAFETY of every block here: the trait's contract gives the instruction set
 // and the memory; masked lanes are not touched.
 impl Decode for F32x16 {
@@ -50,15 +88,50 @@ impl Decode for F32x16 {
     #[inline(always)]
     unsafe fn widen_first<T: Value>(p: *const T, count: usize) -> Self {
         // SAFETY: see the impl.
+        unsafe { Self::widen_masked(p, first(count)) }
+    }
+
+    /// Broadcasts, each into the lanes of a block: a load per block, and no shuffle. Small blocks
+    /// have more masks than there are registers for, and are put together from single numbers.
+    #[inline(always)]
+    unsafe fn inputs<const R: usize, const C: usize>(x: *const f32, columns: *const u16) -> Self {
+        // SAFETY: see the impl.
         unsafe {
-            match T::TYPE {
-                ValueType::F32 => Self::load_first(p.cast(), count),
-                ValueType::F16 => Self(_mm512_cvtph_ps(_mm256_maskz_loadu_epi16(first(count), p.cast()))),
-                ValueType::Bf16 => Self(from_bf16(_mm256_maskz_loadu_epi16(first(count), p.cast()))),
-                _ => {
-                    let bytes = _mm_maskz_loadu_epi8(first(count), p.cast());
-                    Self(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes)))
-                }
+            let start = |block: usize| x.add(usize::from(*columns.add(block)) * C);
+            if R * C == 1 {
+                let high = eight(x, columns.add(8));
+                return Self(_mm512_insertf32x8::<1>(_mm512_castps256_ps512(eight(x, columns)), high));
+            }
+            if (R, C) == (2, 1) {
+                let twice = const { steps::<16>(2, 8, 1) };
+                let lanes = _mm512_loadu_si512(twice.as_ptr().cast());
+                return Self(_mm512_permutexvar_ps(lanes, _mm512_castps256_ps512(eight(x, columns))));
+            }
+            let mut inputs = match C {
+                4 => _mm512_broadcast_f32x4(_mm_loadu_ps(start(0))),
+                _ => _mm512_set1_ps(*start(0)),
+            };
+            for block in 1..16 / (R * C) {
+                let lanes = first(R * C) << (block * R * C);
+                inputs = match C {
+                    4 => _mm512_mask_broadcast_f32x4(inputs, lanes, _mm_loadu_ps(start(block))),
+                    _ => _mm512_mask_broadcastss_ps(inputs, lanes, _mm_load_ss(start(block))),
+                };
+            }
+            Self(inputs)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn columns(columns: &[u8; COLUMNS], base: u16, last: u16, sums: &mut [u16; COLUMNS]) {
+        let (base, last) = (base.cast_signed(), last.cast_signed());
+        // SAFETY: see the impl; half of the arrays at a time.
+        unsafe {
+            for at in [0, COLUMNS / 2] {
+                let columns = _mm512_cvtepu8_epi16(_mm256_loadu_si256(columns.as_ptr().add(at).cast()));
+                let sum = _mm512_add_epi16(columns, _mm512_set1_epi16(base));
+                let sum = _mm512_min_epu16(sum, _mm512_set1_epi16(last));
+                _mm512_storeu_si512(sums.as_mut_ptr().add(at).cast(), sum);
             }
         }
     }
@@ -110,13 +183,72 @@ impl Decode for F32x16 {
     }
 }
 
+impl F32x16 {
+    /// The weights of the lanes at `p`, 0 in the others.
+    ///
+    /// # Safety
+    /// As [`Decode`].
+    #[inline(always)]
+    unsafe fn widen_masked<T: Value>(p: *const T, lanes: __mmask16) -> Self {
+        // SAFETY: the caller's promise; masked lanes are not touched.
+        unsafe {
+            match T::TYPE {
+                ValueType::F32 => Self(_mm512_maskz_loadu_ps(lanes, p.cast())),
+                ValueType::F16 => Self(_mm512_cvtph_ps(_mm256_maskz_loadu_epi16(lanes, p.cast()))),
+                ValueType::Bf16 => Self(from_bf16(_mm256_maskz_loadu_epi16(lanes, p.cast()))),
+                _ => {
+                    let bytes = _mm_maskz_loadu_epi8(lanes, p.cast());
+                    Self(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes)))
+                }
+            }
+        }
+    }
+}
+
 // SAFETY of every block here: as above.
 impl Expand for F32x16 {
     #[inline(always)]
-    unsafe fn expand_mul_add(self, bits: u32, x: Self, sum: Self) -> Self {
-        let bits = bits as __mmask16;
-        // SAFETY: see the impl.
-        Self(unsafe { _mm512_mask3_fmadd_ps(expand(bits, self.0), x.0, sum.0, bits) })
+    unsafe fn expand_mul_add(self, mask: *const u8, x: Self, sum: Self) -> Self {
+        // SAFETY: see the impl; from memory, because moves between registers keep a shuffle unit busy.
+        unsafe {
+            let bits = mask.cast::<__mmask16>().read_unaligned();
+            Self(_mm512_mask3_fmadd_ps(expand(bits, self.0), x.0, sum.0, bits))
+        }
+    }
+
+    const COLLECTS: bool = true;
+
+    #[inline(always)]
+    unsafe fn collect_mul_add<T: Value>(
+        mask: *const u8,
+        count: usize,
+        x: *const f32,
+        weights: *const T,
+        sum: Self,
+    ) -> Self {
+        let mut sum = sum.0;
+        // SAFETY: see the impl; as many weights are read as bits are set.
+        unsafe {
+            let bits = mask.cast::<__mmask64>().read_unaligned();
+            let x = [0, 16, 32, 48].map(|at| _mm512_loadu_ps(x.add(at)));
+            let mut columns = _mm512_maskz_compress_epi8(bits, _mm512_loadu_si512(COLUMNS_SET.as_ptr().cast()));
+            let mut done = 0;
+            loop {
+                let column = _mm512_cvtepu8_epi32(_mm512_castsi512_si128(columns));
+                let low = _mm512_permutex2var_ps(x[0], column, x[1]);
+                let high = _mm512_permutex2var_ps(x[2], column, x[3]);
+                let upper = _mm512_test_epi32_mask(column, _mm512_set1_epi32(32));
+                let inputs = _mm512_mask_mov_ps(low, upper, high);
+                let lanes = _mm512_test_epi32_mask(column, column);
+                let weights = Self::widen_masked(weights.add(done), lanes);
+                sum = _mm512_mask3_fmadd_ps(weights.0, inputs, sum, lanes);
+                done += 16;
+                if done >= count {
+                    return Self(sum);
+                }
+                columns = _mm512_alignr_epi64::<2>(columns, columns);
+            }
+        }
     }
 }
 

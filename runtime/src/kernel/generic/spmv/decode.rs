@@ -10,6 +10,9 @@ use crate::kernel::vector::{MOST_LANES, Vector};
 /// Registers that [`Decode::pick`] selects from, at most.
 pub(in crate::kernel) const MOST_SOURCES: usize = 4;
 
+/// Columns that [`Decode::columns`] widens.
+pub(in crate::kernel) const COLUMNS: usize = 64;
+
 /// Encoded weights, and the inputs they meet, as vectors.
 ///
 /// # Safety
@@ -61,6 +64,14 @@ pub(in crate::kernel) trait Decode: Vector {
         }
     }
 
+    /// `base` plus each column, but `last` at most. The carry of a sum past 16 bits is lost.
+    #[inline(always)]
+    unsafe fn columns(columns: &[u8; COLUMNS], base: u16, last: u16, sums: &mut [u16; COLUMNS]) {
+        for (sum, column) in sums.iter_mut().zip(columns) {
+            *sum = base.wrapping_add(u16::from(*column)).min(last);
+        }
+    }
+
     /// Whether all columns are less than `bound`.
     #[inline(always)]
     unsafe fn all_below(columns: &[u16], bound: usize) -> bool {
@@ -93,16 +104,29 @@ pub(in crate::kernel) trait Decode: Vector {
     }
 }
 
-/// Spreads weights over the lanes of a mask.
+/// Weights next to the inputs of the bits of a mask.
 ///
 /// # Safety
 /// As [`Decode`].
 #[cfg(target_arch = "x86_64")]
 #[allow(clippy::missing_safety_doc)]
 pub(in crate::kernel) trait Expand: Decode {
-    /// Adds weight times input to the lanes of `sum` whose bit is set. The
-    /// weights of these lanes are the first ones of `self`, in order.
-    unsafe fn expand_mul_add(self, bits: u32, x: Self, sum: Self) -> Self;
+    /// Adds weight times input to the lanes of `sum` whose bit is set in the mask, which is
+    /// a bit per lane. The weights of these lanes are the first ones of `self`, in order.
+    unsafe fn expand_mul_add(self, mask: *const u8, x: Self, sum: Self) -> Self;
+
+    /// Whether [`Self::collect_mul_add`] is worth its while.
+    const COLLECTS: bool;
+
+    /// Adds, to any lanes of `sum`, the products of the weights at `weights` and
+    /// those of the 64 inputs at `x` whose bits are set in the mask: `count` of either, in order.
+    unsafe fn collect_mul_add<T: Value>(
+        mask: *const u8,
+        count: usize,
+        x: *const f32,
+        weights: *const T,
+        sum: Self,
+    ) -> Self;
 }
 
 /// Bits of a position in a group of `m` columns, a power of two.

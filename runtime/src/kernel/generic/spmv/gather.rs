@@ -5,15 +5,12 @@
 use core::marker::PhantomData;
 use core::ops::Range;
 
-use secateur_format::chunks::chunks;
 use secateur_format::encoding::{Block, BlockPositions, Csr16, Value, WINDOW, Win8};
 
-use super::{Decode, SETS, entries};
+use super::decode::COLUMNS;
+use super::{AHEAD_BYTES, Decode, SETS, entries, is_far};
 use crate::kernel::Spmv;
 use crate::kernel::vector::MOST_LANES;
-
-/// How far ahead values are asked for: the CPU never looks past a page.
-const AHEAD_BYTES: usize = 4096;
 
 /// # Safety
 /// The CPU must have the instruction set of `V`.
@@ -87,14 +84,27 @@ unsafe fn by_start<V: Decode, T: Value, const R: usize, const C: usize>(
     values: &[T],
     task: &mut Spmv<'_>,
 ) {
+    let far = is_far(values);
     for (row, pair) in row_start.windows(2).enumerate() {
         let &[start, end] = pair else { continue };
         let blocks = start as usize..end as usize;
-        let columns = columns.get(blocks.clone()).unwrap_or(&[]);
-        // SAFETY: the caller's promise.
+        let weights = weights::<T, R, C>(values, blocks.clone());
+        let columns = columns.get(blocks).unwrap_or(&[]);
+        // SAFETY: the caller's promise. Whole vectors are added with the columns
+        // where they are, the others with a copy that has zeros behind it.
         unsafe {
             let mut sums = Sums::<V, R, C>::new();
-            sums.add(task.x, columns, weights::<T, R, C>(values, blocks));
+            if weights.len() == columns.len() * R * C && V::all_below(columns, task.x.len() / C) {
+                let step = SETS * V::LANES;
+                let whole = weights.len() / step * step;
+                let (weights, rest) = weights.split_at_unchecked(whole);
+                sums.add(task.x.as_ptr(), columns.as_ptr(), weights, far);
+                let mut last = [0; SETS * MOST_LANES + MOST_LANES];
+                last.iter_mut()
+                    .zip(columns.get(whole / (R * C)..).unwrap_or(&[]))
+                    .for_each(|(slot, column)| *slot = *column);
+                sums.add_all::<T, false>(task.x.as_ptr(), last.as_ptr(), rest);
+            }
             sums.finish(row * R, task);
         }
     }
@@ -106,54 +116,103 @@ fn weights<T, const R: usize, const C: usize>(values: &[T], blocks: Range<usize>
     values.get(value(blocks.start)..value(blocks.end)).unwrap_or(&[])
 }
 
-/// Columns of a row of blocks, counted from a window on.
-struct Row {
-    columns: [u16; Row::CAPACITY],
-    len: usize,
+/// Columns of a row of blocks, or of a part of it, counted from a window on.
+struct Piece {
+    columns: [u16; Piece::CAPACITY],
+    /// Blocks, counted through all rows.
+    blocks: Range<usize>,
+    row: usize,
     first_window: usize,
+    ends_row: bool,
 }
 
-impl Row {
-    const CAPACITY: usize = 1024;
-    /// Columns that are widened at a time; what is behind `len` has no meaning.
-    const STEP: usize = 32;
+impl Piece {
+    const CAPACITY: usize = 1024 + Self::STEP;
+    /// Columns that are widened at a time. That many behind the last one are 0.
+    const STEP: usize = COLUMNS;
 
-    /// Empties the row, and counts columns from `window` on.
-    #[inline(always)]
-    fn restart(&mut self, window: usize) {
-        (self.len, self.first_window) = (0, window);
-    }
+    const EMPTY: Self = Self {
+        columns: [0; Self::CAPACITY],
+        blocks: 0..0,
+        row: 0,
+        first_window: 0,
+        ends_row: false,
+    };
+}
 
-    /// Whether a window with `count` blocks fits in, as any does in an empty row.
-    #[inline(always)]
-    fn has_room(&self, window: usize, count: usize) -> bool {
-        window == self.first_window
-            || (self.len + count.next_multiple_of(Self::STEP) <= Self::CAPACITY
-                && window < self.first_window + WINDOW as usize)
-    }
+/// Cuts the blocks of a `win8` index into pieces.
+struct Pieces<'a> {
+    counts: &'a [u16],
+    columns: &'a [u8],
+    /// Windows of a row.
+    windows: usize,
+    /// Block columns.
+    cols: usize,
+    row: usize,
+    window: usize,
+    /// The first block that is in no piece yet.
+    at: usize,
+}
 
-    /// Appends the `count` columns of a window, which are at `at`.
+impl Pieces<'_> {
+    /// As many windows of a row as fit; `false` if all rows are done.
+    ///
+    /// # Safety
+    /// The CPU must have the instruction set of `V`.
     #[inline(always)]
-    fn push(&mut self, window: usize, columns: &[u8], at: usize, count: usize) {
-        let base = ((window - self.first_window) * WINDOW as usize) as u16;
-        let mut done = 0;
-        while done < count {
-            // Whole steps are read unless the columns end before.
-            let mut step = [0; Self::STEP];
-            let rest = columns.get(at + done..).unwrap_or(&[]);
-            match rest.first_chunk() {
-                Some(whole) => step = *whole,
-                None => step.iter_mut().zip(rest).for_each(|(slot, column)| *slot = *column),
+    unsafe fn next<V: Decode>(&mut self, piece: &mut Piece) -> bool {
+        let counts = self.counts.get(self.row * self.windows..).unwrap_or(&[]);
+        let Some(counts) = counts.get(..self.windows) else {
+            return false;
+        };
+        let (first, start) = (self.window, self.at);
+        let last_column = (self.cols - (first * WINDOW as usize).min(self.cols)).saturating_sub(1);
+        let last_column = last_column.min(u16::MAX.into()) as u16;
+        let end = (first + WINDOW as usize).min(self.windows);
+        while self.window < end {
+            let count = usize::from(counts.get(self.window).copied().unwrap_or(0));
+            let len = self.at - start;
+            if len + count > Piece::CAPACITY - Piece::STEP {
+                break;
             }
-            let slots = self.columns.get_mut(self.len + done..).unwrap_or(&mut []);
-            if let Some(slots) = slots.first_chunk_mut::<{ Self::STEP }>() {
-                for (slot, column) in slots.iter_mut().zip(step) {
-                    *slot = base + u16::from(column);
+            let base = ((self.window - first) * WINDOW as usize) as u16;
+            let mut done = 0;
+            // Once at least, so that zeros follow.
+            loop {
+                // Whole steps are read unless the columns end before.
+                let mut copy = [0; Piece::STEP];
+                let rest = self.columns.get(self.at + done..).unwrap_or(&[]);
+                let step = rest.first_chunk().unwrap_or_else(|| {
+                    copy.iter_mut().zip(rest).for_each(|(slot, column)| *slot = *column);
+                    &copy
+                });
+                let slots = piece.columns.get_mut(len + done..).unwrap_or(&mut []);
+                // SAFETY: the caller's promise.
+                unsafe { V::prefetch(step.as_ptr().wrapping_byte_add(AHEAD_BYTES / 4)) }
+                if let Some(slots) = slots.first_chunk_mut() {
+                    // No column is outside the row: no need to check them later.
+                    // SAFETY: the caller's promise.
+                    unsafe { V::columns(step, base, last_column, slots) }
+                }
+                done += Piece::STEP;
+                if done >= count {
+                    break;
                 }
             }
-            done += Self::STEP;
+            self.at += count;
+            self.window += 1;
         }
-        self.len += count;
+        let slots = piece.columns.get_mut(self.at - start..).unwrap_or(&mut []);
+        if let Some(slots) = slots.first_chunk_mut::<{ Piece::STEP }>() {
+            *slots = [0; Piece::STEP];
+        }
+        piece.blocks = start..self.at;
+        (piece.row, piece.first_window) = (self.row, first);
+        piece.ends_row = self.window == self.windows;
+        if piece.ends_row {
+            (self.row, self.window) = (self.row + 1, 0);
+        }
+        true
     }
 }
 
@@ -167,33 +226,37 @@ unsafe fn by_window<V: Decode, T: Value, const R: usize, const C: usize>(
     values: &[T],
     task: &mut Spmv<'_>,
 ) {
-    let mut row = Row {
-        columns: [0; Row::CAPACITY],
-        len: 0,
-        first_window: 0,
+    let far = is_far(values);
+    let mut pieces = Pieces {
+        counts,
+        columns,
+        windows: block_cols.div_ceil(WINDOW) as usize,
+        cols: block_cols as usize,
+        row: 0,
+        window: 0,
+        at: 0,
     };
-    let mut at = 0;
-    for (block_row, counts) in chunks(counts, block_cols.div_ceil(WINDOW) as usize).enumerate() {
-        // SAFETY: the caller's promise.
-        unsafe {
-            let mut sums = Sums::<V, R, C>::new();
-            let mut window = 0;
-            while window < counts.len() {
-                row.restart(window);
-                let first = at;
-                // As many windows as the row has room for.
-                while let Some(count) = counts.get(window).map(|&count| usize::from(count))
-                    && row.has_room(window, count)
-                {
-                    row.push(window, columns, at, count);
-                    at += count;
-                    window += 1;
-                }
-                let x = task.x.get(row.first_window * WINDOW as usize * C..).unwrap_or(&[]);
-                let columns = row.columns.get(..row.len).unwrap_or(&[]);
-                sums.add(x, columns, weights::<T, R, C>(values, first..at));
+    // The next piece is widened before the last one is used: single columns
+    // cannot be read before the vectors that they were written in have reached the cache.
+    let mut both = [Piece::EMPTY, Piece::EMPTY];
+    let [mut piece, mut next] = both.each_mut();
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut more = pieces.next::<V>(piece);
+        let mut sums = Sums::<V, R, C>::new();
+        while more {
+            more = pieces.next::<V>(next);
+            let x = task.x.get(piece.first_window * WINDOW as usize * C..).unwrap_or(&[]);
+            let (columns, weights) = (piece.columns.as_ptr(), weights::<T, R, C>(values, piece.blocks.clone()));
+            let blocks = pieces.cols - piece.first_window * WINDOW as usize;
+            if weights.len() == piece.blocks.len() * R * C && x.len() >= blocks * C {
+                sums.add(x.as_ptr(), columns, weights, far);
             }
-            sums.finish(block_row * R, task);
+            if piece.ends_row {
+                sums.finish(piece.row * R, task);
+                sums = Sums::new();
+            }
+            core::mem::swap(&mut piece, &mut next);
         }
     }
 }
@@ -211,52 +274,58 @@ impl<V: Decode, const R: usize, const C: usize> Sums<V, R, C> {
         Self(unsafe { [V::splat(0.0); SETS] })
     }
 
-    /// Adds blocks of a row. Nothing if a column is outside `x` or weights are
-    /// missing, which validated matrices do not have.
+    /// Adds blocks of a row.
     ///
     /// # Safety
-    /// As [`Self::new`].
+    /// As [`Self::new`]. There is a column for each block of weights, and as
+    /// many more as a vector has lanes; all are inside `x`, or 0 behind the last.
     #[inline(always)]
-    unsafe fn add<T: Value>(&mut self, x: &[f32], columns: &[u16], weights: &[T]) {
+    unsafe fn add<T: Value>(&mut self, x: *const f32, columns: *const u16, weights: &[T], far: bool) {
         // SAFETY: the caller's promise.
-        let inside = unsafe { V::all_below(columns, x.len() / C) };
-        if !inside || weights.len() != columns.len() * R * C {
-            return;
+        unsafe {
+            match far {
+                true => self.add_all::<T, true>(x, columns, weights),
+                false => self.add_all::<T, false>(x, columns, weights),
+            }
         }
-        let (x, columns, end) = (x.as_ptr(), columns.as_ptr(), weights.len());
+    }
+
+    /// # Safety
+    /// As [`Self::add`].
+    #[inline(always)]
+    unsafe fn add_all<T: Value, const FAR: bool>(&mut self, x: *const f32, columns: *const u16, weights: &[T]) {
+        let end = weights.len();
         let weights = weights.as_ptr();
         let mut at = 0;
-        // SAFETY: the instruction set is the caller's promise; `at` stays below
-        // `end`, and the columns of all blocks are inside `x`, as was checked.
+        // SAFETY: the caller's promise; `at` stays below `end`.
         unsafe {
             while at + SETS * V::LANES <= end {
-                V::prefetch(columns.wrapping_add(at / (R * C)).wrapping_byte_add(AHEAD_BYTES / 2));
                 for set in 0..SETS {
                     let at = at + set * V::LANES;
-                    let weights = weights.add(at);
-                    V::prefetch(weights.wrapping_byte_add(AHEAD_BYTES));
+                    if FAR {
+                        V::prefetch(weights.wrapping_add(at).wrapping_byte_add(AHEAD_BYTES));
+                    }
                     let inputs = V::inputs::<R, C>(x, columns.add(at / (R * C)));
-                    self.0[set] = V::widen(weights).mul_add(inputs, self.0[set]);
+                    self.0[set] = V::widen(weights.add(at)).mul_add(inputs, self.0[set]);
                 }
                 at += SETS * V::LANES;
             }
             for sum in &mut self.0 {
-                if at + V::LANES > end {
+                if at >= end {
                     break;
                 }
                 let inputs = V::inputs::<R, C>(x, columns.add(at / (R * C)));
-                *sum = V::widen(weights.add(at)).mul_add(inputs, *sum);
-                at += V::LANES;
-            }
-            let rest = end - at;
-            if rest > 0 {
-                let mut inputs = [0.0; MOST_LANES];
-                for (i, input) in inputs.iter_mut().enumerate().take(rest) {
-                    *input = *x.add(usize::from(*columns.add((at + i) / (R * C))) * C + i % C);
+                if R * C >= V::LANES {
+                    *sum = V::widen(weights.add(at)).mul_add(inputs, *sum);
+                } else {
+                    // Not even zero times an input that may be infinite.
+                    let mut lanes = [0.0; MOST_LANES];
+                    inputs.store(lanes.as_mut_ptr());
+                    let count = (end - at).min(V::LANES);
+                    let inputs = V::load_first(lanes.as_ptr(), count);
+                    *sum = V::widen_first(weights.add(at), count).mul_add(inputs, *sum);
                 }
-                let inputs = V::load(inputs.as_ptr());
-                // Blocks are smaller than a vector, so that any set will do.
-                self.0[0] = V::widen_first(weights.add(at), rest).mul_add(inputs, self.0[0]);
+                at += V::LANES;
             }
         }
     }
@@ -270,6 +339,9 @@ impl<V: Decode, const R: usize, const C: usize> Sums<V, R, C> {
         unsafe {
             if R * C == 1 {
                 return task.finish(row, &[a.add(b).add(c.add(d)).sum()]);
+            }
+            if R == V::LANES && C == 1 {
+                return task.finish_vector(row, a.add(b).add(c.add(d)));
             }
             // Sets onto sets, then blocks of a vector onto blocks, until one is left.
             let mut lanes = [0.0f32; SETS * MOST_LANES];

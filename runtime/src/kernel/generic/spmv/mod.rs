@@ -20,7 +20,7 @@ mod nm;
 pub(in crate::kernel) use bitmask::spmv_expanded;
 pub(in crate::kernel) use decode::Decode;
 #[cfg(target_arch = "x86_64")]
-pub(in crate::kernel) use decode::{Expand, MOST_SOURCES, position_bits};
+pub(in crate::kernel) use decode::{COLUMNS, Expand, MOST_SOURCES, position_bits};
 pub(in crate::kernel) use dense::spmv_dense;
 pub(in crate::kernel) use gather::{spmv_block, spmv_csr16, spmv_win8};
 pub(in crate::kernel) use nm::spmv_nm;
@@ -29,6 +29,8 @@ use core::marker::PhantomData;
 
 use secateur_format::encoding::{Bitmask, Value};
 
+use crate::kernel::activation::activate;
+use crate::kernel::vector::Vector;
 use crate::kernel::{Spmv, apply};
 
 /// Sets of partial sums of a row: enough to hide the latency of multiply-adds.
@@ -46,6 +48,16 @@ pub(in crate::kernel) unsafe fn spmv_bitmask<V: Decode, T: Value>(
     unsafe { V::spmv_bitmask::<T>(view, task) }
 }
 
+/// Bytes of weights from which memory is asked for ahead of time: more than a second-level cache.
+const FAR_BYTES: usize = 1 << 20;
+/// How far ahead: what the memory can deliver while a request is under way, and then some.
+const AHEAD_BYTES: usize = 16384;
+
+/// Whether weights are better asked for ahead of time. Where they are in a cache, it costs a tenth.
+fn is_far<T>(values: &[T]) -> bool {
+    size_of_val(values) > FAR_BYTES
+}
+
 impl Spmv<'_> {
     /// Stores the sums of the rows from `row` on.
     #[inline(always)]
@@ -56,6 +68,24 @@ impl Spmv<'_> {
                 .zip(bias)
                 .for_each(|((slot, sum), bias)| *slot = apply(self.activation, bias + sum)),
             None => slots.for_each(|(slot, sum)| *slot = apply(self.activation, *sum)),
+        }
+    }
+
+    /// Stores a sum per lane for the rows from `row` on.
+    ///
+    /// # Safety
+    /// The CPU must have the instruction set of `V`.
+    #[inline(always)]
+    unsafe fn finish_vector<V: Vector>(&mut self, row: usize, mut sum: V) {
+        let Some(slots) = self.y.get_mut(row..row + V::LANES) else {
+            return;
+        };
+        // SAFETY: the caller's promise; both slices are as long as a vector.
+        unsafe {
+            if let Some(bias) = self.bias.and_then(|bias| bias.get(row..row + V::LANES)) {
+                sum = V::load(bias.as_ptr()).add(sum);
+            }
+            activate(self.activation, sum).store(slots.as_mut_ptr());
         }
     }
 }

@@ -1,0 +1,297 @@
+//! Linear layers of one token: the matrix in one of several encodings, its rows shared among threads.
+
+use alloc::vec::Vec;
+
+use secateur_format::container::TunedNode;
+use secateur_format::encoding::{Encoding, Matrix, MatrixDesc, Quantized, decode, describe, pack};
+use secateur_format::op::Linear;
+use secateur_format::{Model, Node, Op, Shape};
+
+use super::{Choice, Options, Threads};
+use crate::arena::Carved;
+use crate::kernel::{Kernel, Layout, Problem, Run, Spmv, select};
+use crate::op::linear;
+use crate::{ArenaBuf, RunError};
+
+/// Rows of a part are a multiple of this, or of the largest power of two that divides their number:
+/// no block is cut.
+const MOST_UNIT: usize = 16;
+/// Products that are predicted to take less stay on one thread, which takes as long to wake others.
+const LEAST_SHARED_NS: f64 = 20_000.0;
+/// Second-level cache that weights may count on.
+const L2_BYTES: f64 = 512.0 * 1024.0;
+
+/// A linear layer of one token: what there is to choose an encoding for.
+#[derive(Debug)]
+pub struct VectorTask<'m> {
+    linear: Linear,
+    desc: MatrixDesc,
+    matrix: Matrix<'m>,
+    weights: Quantized,
+}
+
+/// A way to run it.
+#[derive(Clone, Copy, Debug)]
+pub struct VectorCandidate {
+    /// The kernel.
+    pub kernel: &'static Kernel,
+    /// How the weights lie in memory.
+    pub encoding: Encoding,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// Predicted time on one thread, in nanoseconds.
+    pub predicted_ns: f64,
+}
+
+impl<'m> VectorTask<'m> {
+    /// The task of a node; `None` for any but linear layers of one token.
+    pub fn new(model: &Model<'m>, node: &Node<'m>) -> Option<Self> {
+        let Op::Linear(linear) = node.op else { return None };
+        let input = node.inputs().next().map_or(Shape::SCALAR, |id| model.shape(id));
+        if linear::tokens(input) != 1 {
+            return None;
+        }
+        let (desc, matrix) = model.tensor(linear.weight)?;
+        let weights = Quantized::new(&decode(&matrix, &desc), desc.cols, desc.values).ok()?;
+        Some(Self {
+            linear,
+            desc,
+            matrix,
+            weights,
+        })
+    }
+
+    /// The encoding of the file and others, the fastest prediction first. The values keep their type.
+    pub fn candidates(&self, options: &Options) -> Vec<VectorCandidate> {
+        let others = [Encoding::Dense, Encoding::Csr16, Encoding::Bitmask];
+        let others = others.into_iter().filter(|other| *other != self.desc.encoding);
+        let encodings = core::iter::once(self.desc.encoding).chain(others);
+        let mut found: Vec<VectorCandidate> = encodings
+            .filter_map(|encoding| {
+                let desc = match encoding == self.desc.encoding {
+                    true => self.desc,
+                    false => describe(&self.weights, encoding).ok()?,
+                };
+                let kernel = select(options.kernels, Problem::Spmv, encoding, desc.values)?;
+                let terms = work(&desc)?;
+                let costs = costs_of(kernel.layout);
+                Some(VectorCandidate {
+                    kernel,
+                    encoding,
+                    bytes: desc.payload_len()?,
+                    predicted_ns: terms.iter().zip(costs).map(|(term, cost)| term * cost).sum(),
+                })
+            })
+            .collect();
+        found.sort_by(|a, b| a.predicted_ns.total_cmp(&b.predicted_ns));
+        found
+    }
+
+    /// The layer as it was tuned, where that can be, or the fastest; `None` without a kernel.
+    pub(super) fn best(
+        &self,
+        options: &Options,
+        tuned: Option<&TunedNode<'_>>,
+        threads: &mut Threads,
+    ) -> Option<VectorLayer> {
+        let candidates = self.candidates(options);
+        let tuned = tuned.and_then(|tuned| {
+            candidates
+                .iter()
+                .find(|candidate| candidate.kernel.name == tuned.kernel)
+        });
+        if let Some(candidate) = tuned {
+            return self.layer(candidate, threads.count());
+        }
+        match options.choice {
+            Choice::Predict => self.layer(candidates.first()?, threads.count()),
+            #[cfg(feature = "std")]
+            Choice::Measure => {
+                let timed = candidates.iter().filter_map(|candidate| {
+                    let layer = self.layer(candidate, threads.count())?;
+                    Some((self.measure(&layer, threads), layer))
+                });
+                timed.min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, layer)| layer)
+            }
+        }
+    }
+
+    /// The layer, run as `candidate` says.
+    pub fn layer(&self, candidate: &VectorCandidate, threads: usize) -> Option<VectorLayer> {
+        let Run::Spmv(run) = candidate.kernel.run else {
+            return None;
+        };
+        let rows = self.desc.rows as usize;
+        let unit = 1 << rows.trailing_zeros().min(MOST_UNIT.trailing_zeros());
+        let threads = match candidate.predicted_ns < LEAST_SHARED_NS {
+            true => 1,
+            false => threads,
+        };
+        let in_place = candidate.encoding == self.desc.encoding && threads == 1;
+        let parts = match in_place {
+            true => Vec::new(),
+            false => {
+                let weights = decode(&self.matrix, &self.desc);
+                let cols = self.desc.cols as usize;
+                let bound = |thread: usize| rows / unit * thread / threads * unit;
+                let parts = (0..threads).map(|thread| {
+                    let (first, end) = (bound(thread), bound(thread + 1));
+                    let weights = weights
+                        .get(first * cols..end * cols)
+                        .filter(|weights| !weights.is_empty());
+                    let Some(weights) = weights else { return Some(None) };
+                    let quantized = Quantized::new(weights, self.desc.cols, self.desc.values).ok()?;
+                    let packed = pack(&quantized, candidate.encoding).ok()?;
+                    Some(Some(Part {
+                        first,
+                        desc: packed.desc,
+                        payload: ArenaBuf::copy_of(&packed.payload),
+                    }))
+                });
+                parts.collect::<Option<Vec<_>>>()?.into_iter().flatten().collect()
+            }
+        };
+        Some(VectorLayer {
+            linear: self.linear,
+            kernel: candidate.kernel,
+            run,
+            encoding: candidate.encoding,
+            unit,
+            parts,
+        })
+    }
+
+    /// The least time of a few runs, in nanoseconds.
+    #[cfg(feature = "std")]
+    pub fn measure(&self, layer: &VectorLayer, threads: &mut Threads) -> f64 {
+        use std::time::{Duration, Instant};
+
+        let (x, mut y) = (
+            alloc::vec![0.5; self.desc.cols as usize],
+            alloc::vec![0.0; self.desc.rows as usize],
+        );
+        let (start, mut best) = (Instant::now(), f64::INFINITY);
+        let mut runs = 0;
+        while runs < 3 || (runs < 100 && start.elapsed() < Duration::from_millis(2)) {
+            let start = Instant::now();
+            layer.product(&self.matrix, None, &x, &mut y, threads);
+            best = best.min(start.elapsed().as_nanos() as f64);
+            runs += 1;
+        }
+        best
+    }
+}
+
+/// What takes time: values, blocks that have an index, rows, words of a mask, and bytes from beyond
+/// the second-level cache.
+fn work(desc: &MatrixDesc) -> Option<[f64; 5]> {
+    let (rows, stored) = (f64::from(desc.rows), f64::from(desc.stored));
+    let blocks = match desc.encoding {
+        Encoding::Csr16 | Encoding::Win8 | Encoding::Nm { .. } => stored,
+        Encoding::Block { r, c, .. } => stored / (f64::from(r) * f64::from(c)),
+        _ => 0.0,
+    };
+    let words = match desc.encoding {
+        Encoding::Bitmask => rows * f64::from(desc.cols.div_ceil(64)),
+        _ => 0.0,
+    };
+    let bytes = desc.payload_len()? as f64;
+    let streamed = if bytes > L2_BYTES { bytes } else { 0.0 };
+    Some([stored, blocks, rows, words, streamed])
+}
+
+/// Nanoseconds per unit of each term, on the default machine with AVX-512; where others are slower, they are
+/// so for all encodings.
+fn costs_of(layout: Layout) -> [f64; 5] {
+    let (stored, block, row, word, byte) = match layout {
+        Layout::Csr16 | Layout::Win8 => (0.0, 0.23, 12.0, 0.0, 0.02),
+        Layout::Nm => (0.0, 0.1, 12.0, 0.0, 0.01),
+        Layout::Block => (0.022, 0.22, 3.0, 0.0, 0.003),
+        Layout::Bitmask => (0.0, 0.0, 10.0, 2.7, 0.01),
+        Layout::Dense | Layout::Activations => (0.03, 0.0, 4.0, 0.0, 0.003),
+    };
+    [stored, block, row, word, byte]
+}
+
+/// Rows encoded anew.
+#[derive(Debug)]
+struct Part {
+    first: usize,
+    desc: MatrixDesc,
+    payload: ArenaBuf,
+}
+
+/// A linear layer of one token, ready to run.
+#[derive(Debug)]
+pub struct VectorLayer {
+    linear: Linear,
+    kernel: &'static Kernel,
+    run: fn(&Matrix<'_>, &mut Spmv<'_>),
+    encoding: Encoding,
+    /// Divides the number of rows and the first row of each part.
+    unit: usize,
+    /// None: the file's weights are used where they are.
+    parts: Vec<Part>,
+}
+
+impl VectorLayer {
+    /// The kernel.
+    pub fn kernel(&self) -> &'static Kernel {
+        self.kernel
+    }
+
+    /// How the weights lie in memory.
+    pub fn encoding(&self) -> Encoding {
+        self.encoding
+    }
+
+    /// Bytes of weights encoded anew; `None` if those of the file are used.
+    pub fn bytes(&self) -> Option<usize> {
+        let bytes = self.parts.iter().map(|part| part.payload.as_ref().len());
+        (!self.parts.is_empty()).then(|| bytes.sum())
+    }
+
+    pub(super) fn run(
+        &self,
+        model: &Model<'_>,
+        node: &Node<'_>,
+        arena: &mut [f32],
+        threads: &mut Threads,
+    ) -> Result<(), RunError> {
+        let internal = RunError::Internal {
+            node: node.index as u32,
+        };
+        let plan = model.plan();
+        let output = plan.value(node.output, model.shape(node.output));
+        let memory = Carved::new(arena, output, plan.scratch(node.index)).ok_or(internal)?;
+        let input = node.inputs().next().ok_or(internal)?;
+        let x = memory.get(plan.value(input, model.shape(input))).ok_or(internal)?;
+        let (_, matrix) = model.tensor(self.linear.weight).ok_or(internal)?;
+        let bias = self.linear.bias.and_then(|id| model.vector(id));
+        self.product(&matrix, bias, x, memory.output, threads);
+        Ok(())
+    }
+
+    /// `y = act(W · x + b)`; `file` is the matrix that the file has.
+    fn product(&self, file: &Matrix<'_>, bias: Option<&[f32]>, x: &[f32], y: &mut [f32], threads: &mut Threads) {
+        let activation = self.linear.activation;
+        let spmv = |matrix: &Matrix<'_>, first: usize, y: &mut [f32]| {
+            let bias = bias.and_then(|bias| bias.get(first..first + y.len()));
+            (self.run)(matrix, &mut Spmv { bias, activation, x, y });
+        };
+        let part = |part: &Part, y: &mut [f32]| {
+            if let Ok(matrix) = Matrix::view(&part.desc, part.payload.as_ref(), 0) {
+                spmv(&matrix, part.first, y);
+            }
+        };
+        match self.parts.as_slice() {
+            [] => spmv(file, 0, y),
+            [all] => part(all, y),
+            parts => threads.split(y, self.unit, |unit, y| {
+                if let Some(own) = parts.iter().find(|own| own.first == unit * self.unit && !y.is_empty()) {
+                    part(own, y);
+                }
+            }),
+        }
+    }
+}
