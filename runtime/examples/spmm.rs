@@ -92,6 +92,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             offsets: Offsets::Stride(n),
             group_stride: 0,
             taps: None,
+            padding: None,
         };
         let mut threads = Threads::new(number("threads").unwrap_or(1));
         let layer = Layer::new(kernel, &task, tiling, threads.count()).ok_or("no layer")?;

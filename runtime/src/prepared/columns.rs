@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use crate::kernel::panel::{Planes, Segment, Taps};
+use crate::kernel::panel::{Planes, Segment, Taps, has_extra};
 
 /// Some columns of the output, and where they come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,14 +39,24 @@ impl Lines {
         self.line == self.keep && self.step == 1
     }
 
+    /// Whole vectors of `lanes` columns that kernels of this shape take, and whether there is a last
+    /// column beside them.
+    pub(super) fn vectors(&self, lanes: usize, dense: bool) -> (usize, bool) {
+        let extra = dense && has_extra(self.columns(), lanes);
+        (self.columns().div_ceil(lanes.max(1)) - usize::from(extra), extra)
+    }
+
     /// Panels of at most `vectors` vectors of `lanes` columns, as equal as can be.
-    pub(crate) fn panels(&self, lanes: usize, vectors: usize) -> Vec<PanelColumns> {
-        let total = self.columns().div_ceil(lanes.max(1));
+    pub(crate) fn panels(&self, lanes: usize, vectors: usize, dense: bool) -> Vec<PanelColumns> {
+        let (total, _) = self.vectors(lanes, dense);
         let count = total.div_ceil(vectors.max(1));
-        let bound = |i: usize| (total * i).checked_div(count).unwrap_or(0) * lanes;
+        let bound = |i: usize| match i == count {
+            true => self.columns(),
+            false => (total * i).checked_div(count).unwrap_or(0) * lanes,
+        };
         (0..count)
             .map(|i| {
-                let (column, end) = (bound(i), bound(i + 1).min(self.columns()));
+                let (column, end) = (bound(i), bound(i + 1));
                 PanelColumns {
                     column,
                     columns: end - column,
@@ -142,7 +152,7 @@ mod tests {
                     step: 1,
                 };
                 let mut next = 0;
-                for panel in lines.panels(16, vectors) {
+                for panel in lines.panels(16, vectors, false) {
                     assert_eq!(panel.column, next);
                     assert!(panel.columns <= vectors * 16);
                     for segment in panel.segments {

@@ -129,11 +129,14 @@ impl Task<'_> {
             };
         }
         let (columns, cols) = (self.lines.columns(), self.rows.cols());
-        let vectors = columns.div_ceil(panel.lanes);
+        let (vectors, extra) = self
+            .lines
+            .vectors(panel.lanes, matches!(panel.shape, Shape::Dense { .. }));
         let panels = vectors.div_ceil(tiling.vectors.max(1)) as f64;
         let keep = self.lines.keep.max(1) as f64;
         Cut {
-            vectors: vectors as f64,
+            // A last column takes a vector per strip, not one per row.
+            vectors: vectors as f64 + if extra { 1.0 / panel.shape.rows() as f64 } else { 0.0 },
             cols: cols as f64,
             windows: windows(cols),
             panels,

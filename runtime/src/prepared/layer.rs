@@ -98,7 +98,8 @@ impl Layer {
                 (bands, Cut::Planes(rows, taps, planes))
             }
             _ => {
-                let panels = task.lines.panels(panel.lanes, vectors);
+                let dense = matches!(panel.shape, Shape::Dense { .. });
+                let panels = task.lines.panels(panel.lanes, vectors, dense);
                 let widest = panels.iter().map(|p| p.columns).max()?;
                 (panels, Cut::Lines(widest.next_multiple_of(panel.lanes)))
             }

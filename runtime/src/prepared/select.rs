@@ -188,7 +188,10 @@ impl<'t> Task<'t> {
         if let (Shape::Direct { .. }, Some(taps)) = (panel.shape, self.taps) {
             return self.direct_tilings(panel, &taps).into_iter();
         }
-        let needed = self.lines.columns().div_ceil(panel.lanes).max(1);
+        let (needed, _) = self
+            .lines
+            .vectors(panel.lanes, matches!(panel.shape, Shape::Dense { .. }));
+        let needed = needed.max(1);
         let cols = self.rows.cols();
         let (widths, windows): (&[usize], &[usize]) = match panel.shape {
             Shape::Pair | Shape::Direct { .. } => (&[3, 4, 5, 6, 7, 8], &[64, 96, 128, 192, 256, 512]),

@@ -7,7 +7,7 @@ use secateur_format::Activation;
 
 use crate::kernel::activation::activate;
 use crate::kernel::panel::{Output, Panel, Residual, Shape};
-use crate::kernel::vector::Vector;
+use crate::kernel::vector::{MOST_LANES, Vector};
 
 /// Bytes between what is multiplied and what is fetched.
 const AHEAD_BYTES: usize = 2048;
@@ -86,6 +86,24 @@ pub(super) unsafe fn first_rows<V: Vector, const R: usize, const N: usize>(
         }
         sums
     }
+}
+
+/// The sums of one column in a lane per row, before the window.
+#[inline(always)]
+pub(super) unsafe fn extra_first<V: Vector, const R: usize>(panel: &Panel<'_>, row: usize, column: usize) -> [V; 2] {
+    let mut lanes = [0.0; 2 * MOST_LANES];
+    for (r, lane) in lanes.iter_mut().take(R).enumerate() {
+        let row = (row + r).min(panel.strips.rows - 1);
+        // SAFETY: the bias has a number per row, `partial` the panel's columns.
+        *lane = unsafe {
+            match panel.first {
+                true => bias(panel, row),
+                false => *panel.partial.at(row, column),
+            }
+        };
+    }
+    // SAFETY: the caller's; there is room for two vectors.
+    unsafe { [V::load(lanes.as_ptr()), V::load(lanes.as_ptr().add(V::LANES))] }
 }
 
 /// Where the sums of a panel go.
@@ -187,7 +205,7 @@ impl<'t> End<'t> {
                 return self.keep(row, sums);
             }
             let start = row * self.y.row_len();
-            let tail = self.panel.columns - (N - 1) * V::LANES;
+            let tail = (self.panel.columns - (N - 1) * V::LANES).min(V::LANES);
             if !self.residual.is_null() {
                 let residual = self.residual.add(start);
                 for (i, sum) in sums.iter_mut().enumerate() {
@@ -242,6 +260,34 @@ impl<'t> End<'t> {
                 };
             }
             vectors!(0 1 2 3 4 5 6 7 8 9 10 11 12 13);
+        }
+    }
+
+    /// Stores the sums of one column of the panel, a lane per row.
+    #[inline(always)]
+    pub(super) unsafe fn last_extra<V: Vector, const R: usize>(&self, row: usize, column: usize, sums: [V; 2]) {
+        let mut lanes = [0.0; 2 * MOST_LANES];
+        // SAFETY: the caller's; `partial`, the output and the residual have these rows and the column.
+        unsafe {
+            for (i, sum) in sums.into_iter().enumerate() {
+                sum.store(lanes.as_mut_ptr().add(i * V::LANES));
+            }
+            let rows = self.panel.strips.rows.saturating_sub(row).min(R);
+            for (row, &sum) in (row..row + rows).zip(&lanes) {
+                if !self.finishes() {
+                    *self.panel.partial.at(row, column) = sum;
+                    continue;
+                }
+                let residual = match self.residual.is_null() {
+                    true => 0.0,
+                    false => *self.residual.add(row * self.y.row_len() + column),
+                };
+                let [low, high] = self.limits;
+                let sum = sum + residual;
+                // Comparisons rather than `max`, which would turn NaN into a limit.
+                let sum = if sum < low { low } else { sum };
+                *self.y.at(row, self.panel.column + column) = if sum > high { high } else { sum };
+            }
         }
     }
 

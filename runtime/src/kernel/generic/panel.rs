@@ -3,8 +3,8 @@
 //! Sums of a strip stay in registers for a whole window: rows times vectors of
 //! them, so many that the latency of the multiply-add is hidden.
 
-use super::ends::{End, fetch_weights, first, first_rows, last_rows};
-use crate::kernel::panel::{Output, Panel};
+use super::ends::{End, extra_first, fetch_weights, first, first_rows, last_rows};
+use crate::kernel::panel::{Output, Panel, has_extra};
 use crate::kernel::vector::Vector;
 
 /// Evaluates `$call` with `$n` the number of vectors, at most `$most`: a kernel has no code for more.
@@ -47,14 +47,20 @@ pub(in crate::kernel) unsafe fn block<V: Vector, const R: usize, const MOST: usi
     unsafe { by_vectors!(panel.columns.div_ceil(V::LANES), N <= MOST => block_tile::<V, R, N>(panel, y)) }
 }
 
-/// All columns of `R` rows.
+/// All columns of `R` rows. One column more than whole vectors is no vector of its own: its weights
+/// are multiplied as vectors, so that 49 columns cost little more than 48.
 ///
 /// # Safety
 /// As [`pair`].
 #[inline(always)]
 pub(in crate::kernel) unsafe fn dense<V: Vector, const R: usize, const MOST: usize>(panel: &Panel<'_>, y: &Output<'_>) {
     // SAFETY: the caller's promise.
-    unsafe { by_vectors!(panel.columns.div_ceil(V::LANES), N <= MOST => dense_tile::<V, R, N>(panel, y)) }
+    unsafe {
+        match has_extra(panel.columns, V::LANES) {
+            true => by_vectors!(panel.columns / V::LANES, N <= MOST => dense_tile::<V, R, N, true>(panel, y)),
+            false => by_vectors!(panel.columns.div_ceil(V::LANES), N <= MOST => dense_tile::<V, R, N, false>(panel, y)),
+        }
+    }
 }
 
 #[inline(always)]
@@ -122,21 +128,37 @@ unsafe fn block_tile<V: Vector, const R: usize, const N: usize>(panel: &Panel<'_
 }
 
 #[inline(always)]
-unsafe fn dense_tile<V: Vector, const R: usize, const N: usize>(panel: &Panel<'_>, y: &Output<'_>) {
+unsafe fn dense_tile<V: Vector, const R: usize, const N: usize, const EXTRA: bool>(panel: &Panel<'_>, y: &Output<'_>) {
     let strips = &panel.strips;
-    // SAFETY: `words` has `R` weights per strip and column, the panel a line per column.
+    let end_of = End::new(panel, y);
+    // SAFETY: `words` has `R` weights per strip and column and a vector more, the panel a line per column.
     unsafe {
-        let end_of = End::new(panel, y);
         let mut weights: *const f32 = strips.words.as_ptr().cast();
         for &[row, _] in strips.order {
             let mut sums = first_rows::<V, R, N>(panel, row as usize);
+            let mut extra = if EXTRA {
+                extra_first::<V, R>(panel, row as usize, N * V::LANES)
+            } else {
+                [V::splat(0.0); 2]
+            };
             let mut line = panel.x.as_ptr();
             for _ in 0..strips.cols {
                 multiply_rows::<V, R, N>(&mut sums, weights, line);
+                if EXTRA {
+                    let x = V::splat(*line.add(N * V::LANES));
+                    for (i, sum) in extra.iter_mut().enumerate() {
+                        if i * V::LANES < R {
+                            *sum = V::load(weights.add(i * V::LANES)).mul_add(x, *sum);
+                        }
+                    }
+                }
                 weights = weights.add(R);
                 line = line.add(strips.stride);
             }
             last_rows(&end_of, row as usize, sums);
+            if EXTRA {
+                end_of.last_extra::<V, R>(row as usize, N * V::LANES, extra);
+            }
         }
         end_of.activate::<V>();
     }

@@ -67,6 +67,11 @@ pub struct Panel<'t> {
     pub finish: Option<Finish<'t>>,
 }
 
+/// Whether a dense panel has one column more than whole vectors of `lanes`.
+pub(crate) fn has_extra(columns: usize, lanes: usize) -> bool {
+    columns > lanes && columns % lanes == 1
+}
+
 /// The functions of one instruction set for one shape of strips.
 #[derive(Clone, Copy, Debug)]
 pub struct PanelKernel {
@@ -126,6 +131,9 @@ impl PanelKernel {
                     && vectors <= self.vectors
                     && planes.keep <= planes.line
                     && planes.line == planes.vectors * self.lanes
+            }
+            Shape::Dense { .. } if has_extra(columns, self.lanes) => {
+                columns <= strips.stride.min(self.lanes * self.vectors + 1)
             }
             _ => columns <= strips.stride.min(self.lanes * self.vectors),
         }

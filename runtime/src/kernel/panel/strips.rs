@@ -4,6 +4,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::{Planes, Rows};
+use crate::kernel::vector::MOST_LANES;
 
 /// How the weights of a strip lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +105,10 @@ impl Strips {
             for bounds in bounds.windows(2) {
                 strips.push_part(rows, index * strips.window, bounds[0], bounds[1]);
             }
+        }
+        if let Shape::Dense { .. } = shape {
+            // Kernels may read weights in whole vectors.
+            strips.words.resize(strips.words.len() + MOST_LANES, 0);
         }
         strips
     }
