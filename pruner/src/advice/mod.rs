@@ -103,7 +103,7 @@ pub fn advise(
     let Some(problem) = Problem::new(model, node)? else {
         let task = VectorTask::new(model, node);
         return Ok(Advice {
-            ways: task.map_or(Vec::new(), |task| vector::ways(&task, options, effort, threads)),
+            ways: task.map_or(Vec::new(), |task| vector::ways(&task, options, threads)),
             outlooks: Vec::new(),
         });
     };

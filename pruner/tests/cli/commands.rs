@@ -430,6 +430,7 @@ fn bench_compares_with_dense_weights() {
         "bandwidth_fraction",
         "dense_median_us",
         "encoding",
+        "fused",
         "kernel",
         "median_us",
         "node",

@@ -48,8 +48,8 @@ pub(in crate::kernel) unsafe fn spmv_bitmask<V: Decode, T: Value>(
     unsafe { V::spmv_bitmask::<T>(view, task) }
 }
 
-/// Bytes of weights from which memory is asked for ahead of time: more than a second-level cache.
-const FAR_BYTES: usize = 1 << 20;
+/// Bytes of weights from which memory is asked for ahead of time: more than caches keep.
+const FAR_BYTES: usize = 8 << 20;
 /// How far ahead: what the memory can deliver while a request is under way, and then some.
 const AHEAD_BYTES: usize = 16384;
 
