@@ -10,7 +10,7 @@ use crate::kernel::panel::{Output, Panel, Residual, Shape};
 use crate::kernel::vector::{MOST_LANES, Vector};
 
 /// Bytes between what is multiplied and what is fetched.
-const AHEAD_BYTES: usize = 2048;
+pub(super) const AHEAD_BYTES: usize = 2048;
 /// Strips between those that are summed and those whose output is fetched.
 const AHEAD_STRIPS: usize = 2;
 /// Outputs that have left the core's caches since they were last used.

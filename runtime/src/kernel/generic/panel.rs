@@ -3,7 +3,7 @@
 //! Sums of a strip stay in registers for a whole window: rows times vectors of
 //! them, so many that the latency of the multiply-add is hidden.
 
-use super::ends::{End, extra_first, fetch_weights, first, first_rows, last_rows};
+use super::ends::{AHEAD_BYTES, End, extra_first, fetch_weights, first, first_rows, last_rows};
 use crate::kernel::panel::{Output, Panel, has_extra};
 use crate::kernel::vector::Vector;
 
@@ -143,6 +143,7 @@ unsafe fn dense_tile<V: Vector, const R: usize, const N: usize, const EXTRA: boo
             };
             let mut line = panel.x.as_ptr();
             for _ in 0..strips.cols {
+                V::prefetch(weights.wrapping_byte_add(AHEAD_BYTES));
                 multiply_rows::<V, R, N>(&mut sums, weights, line);
                 if EXTRA {
                     let x = V::splat(*line.add(N * V::LANES));
