@@ -54,7 +54,7 @@ mod tests {
     fn a_machine_survives_its_file() {
         let machine = Machine {
             name: "a \"fast\" one".to_owned(),
-            kernels: vec![("k".to_owned(), [0.25, 0.0, 3.0, 0.5, 0.4, 0.1, 0.02])],
+            kernels: vec![("k".to_owned(), [0.25, 0.0, 3.0, 0.5, 0.4, 0.1, 0.02, 0.7, 0.3, 2.0])],
         };
         assert_eq!(from_json(&to_json(&machine).unwrap()), Ok(machine));
         for text in [
@@ -62,7 +62,7 @@ mod tests {
             "[]",
             "{\"machine\": \"m\"}",
             "{\"machine\": \"m\", \"kernels\": {\"k\": [1]}}",
-            "{\"machine\": \"m\", \"kernels\": {\"k\": [1, 1, 1, 1, 1, 1, -1]}}",
+            "{\"machine\": \"m\", \"kernels\": {\"k\": [1, 1, 1, 1, 1, 1, 1, 1, 1, -1]}}",
         ] {
             assert!(from_json(text).is_err(), "{text}");
         }

@@ -136,10 +136,11 @@ fn panel_ways(task: &Task<'_>, options: &Options, effort: Effort, threads: &mut 
             shown.push(candidate);
         }
     }
-    let dense = shown.iter().position(|candidate| is_dense(candidate.kernel));
+    // The chosen way is one of these two.
+    let best = [true, false].map(|dense| shown.iter().position(|way| is_dense(way.kernel) == dense));
     let ways = shown.iter().enumerate().filter_map(|(i, candidate)| {
         let layer = task.layer(candidate, threads.count())?;
-        let measured = effort == Effort::All || i == 0 || Some(i) == dense;
+        let measured = effort == Effort::All || best.contains(&Some(i));
         Some(Way {
             kernel: candidate.kernel,
             dense: is_dense(candidate.kernel),

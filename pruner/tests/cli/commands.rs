@@ -329,7 +329,7 @@ fn explain_tells_what_each_way_costs_and_what_would_change() {
         assert!(ways.len() >= 2, "{layer}");
         assert_eq!(keys(&ways[0]), expected);
         assert_eq!(ways[0]["kernel"], layer["kernel"]);
-        // The chosen way and the dense one were measured, and fit some cache.
+        // The best sparse way and the dense one were measured, and fit some cache.
         let measured = ways
             .iter()
             .filter(|way| number(way, "bytes") > 0.0 && way["measured_us"].is_number());
@@ -605,7 +605,8 @@ fn run_gives_the_same_however_it_runs() {
 fn a_machine_file_changes_the_choice() {
     let folder = Folder::with_pruned();
     let chosen = |costly: &str, cheap: &str| {
-        let costs = |kernel: &str, ns: f64| format!("\"f32_panel_{kernel}__portable\": [{ns}, 0, 0, 0, 0, 0, 0]");
+        let costs =
+            |kernel: &str, ns: f64| format!("\"f32_panel_{kernel}__portable\": [{ns}, 0, 0, 0, 0, 0, 0, 0, 0, 0]");
         let kernels = [costs(costly, 9.0), costs(cheap, 0.001)].join(", ");
         let text = format!("{{\"machine\": \"m\", \"kernels\": {{{kernels}}}}}");
         folder.write("m.json", text.as_bytes());

@@ -110,7 +110,14 @@ fn samples(kernel: &'static Kernel, panel: &PanelKernel, options: &Options, thre
             let candidates = task.candidates(options);
             let own: Vec<_> = candidates.iter().filter(|c| c.kernel.name == kernel.name).collect();
             // The best of the predictions so far, the worst, and some between.
-            let chosen = [0, own.len() / 6, own.len() / 3, own.len().saturating_sub(1)];
+            let chosen = [
+                0,
+                1,
+                own.len() / 8,
+                own.len() / 4,
+                own.len() / 2,
+                own.len().saturating_sub(1),
+            ];
             let timed = chosen.into_iter().filter_map(|index| {
                 let candidate = own.get(index)?;
                 let layer = task.layer(candidate, 1)?;
