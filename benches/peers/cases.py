@@ -36,7 +36,12 @@ PRODUCT_WEIGHTS = (
     *(Weights(sparsity) for sparsity in (0.7, 0.8, 0.9, 0.95)),
     *(Weights(sparsity, "4x1") for sparsity in (0.5, 0.7, 0.9)),
 )
-GRAPH_WEIGHTS = (
+CONV_WEIGHTS = (
+    DENSE,
+    *(Weights(sparsity) for sparsity in (0.5, 0.7, 0.8, 0.9)),
+    *(Weights(sparsity, "4x1") for sparsity in (0.5, 0.7, 0.9)),
+)
+NETWORK_WEIGHTS = (
     DENSE,
     *(Weights(sparsity) for sparsity in (0.8, 0.9, 0.95)),
     *(Weights(sparsity, "4x1") for sparsity in (0.7, 0.9)),
@@ -131,7 +136,7 @@ def conv_jobs(channels, side, folder):
     dense = rng.normal(size=(channels, channels, 3, 3)).astype(np.float32)
     x = rng.normal(size=(1, channels, side, side)).astype(np.float32)
     paths = {}
-    for weights in GRAPH_WEIGHTS:
+    for weights in CONV_WEIGHTS:
         paths[weights] = folder / f"{weights}.onnx"
         graphs.write_conv(weights.apply(dense), x.shape, paths[weights])
     return _graph_jobs(paths, x, folder)
@@ -140,7 +145,7 @@ def conv_jobs(channels, side, folder):
 def network_jobs(network, models_folder, folder):
     models_folder.mkdir(parents=True, exist_ok=True)
     paths = {}
-    for weights in GRAPH_WEIGHTS:
+    for weights in NETWORK_WEIGHTS:
         paths[weights] = models_folder / f"{network}-{weights}.onnx"
         if not paths[weights].exists():
             models.write(network, weights, models_folder)

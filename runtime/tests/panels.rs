@@ -408,7 +408,7 @@ fn layers_share_threads() {
         for (kernel, panel) in kernels() {
             for tiling in few_tilings(&panel, narrow.case.cols) {
                 for mut threads in threads() {
-                    let (count, fresh) = (threads.count(), &mut Threads::new(threads.count()));
+                    let (count, fresh) = (threads.count(), &mut Threads::sharing(threads.count(), 0));
                     if let Some(layer) = wide.layer(kernel, &wide_rows, &wide_operands, tiling, count) {
                         wide.run(&layer, &wide_operands, &mut threads, 1);
                     }

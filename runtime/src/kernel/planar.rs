@@ -34,7 +34,7 @@ pub struct Depthwise<'t> {
 
 /// Pooling of planes, each on its own.
 ///
-/// The mean of a whole plane is the sum of partial sums, and may differ from the scalar one by
+/// The mean of whole rows that are the only window is the sum of partial sums, and may differ from the scalar one by
 /// rounding; all else is bit for bit the same. A maximum over a NaN is NaN.
 #[derive(Debug)]
 pub struct Pooling<'t> {

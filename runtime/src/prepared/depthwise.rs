@@ -52,7 +52,9 @@ impl Depthwise {
         let (_, matrix) = model.tensor(self.conv.weight).ok_or(internal)?;
         let bias = self.conv.bias.and_then(|id| model.vector(id));
         let plane = self.geometry.output.1 as usize * self.geometry.output.2 as usize;
-        threads.split(memory.output, plane, |first, y| {
+        let taps = usize::from(self.conv.kernel[0]) * usize::from(self.conv.kernel[1]);
+        let count = threads.worth(memory.output.len() * taps / 16);
+        threads.split(count, memory.output, plane, |first, y| {
             let mut task = kernel::Depthwise {
                 conv: &self.conv,
                 geometry: &self.geometry,

@@ -38,6 +38,8 @@ pub struct Layer {
     /// cache are read once for all of them.
     batch: usize,
     split: Split,
+    /// Multiply-adds of a vector.
+    steps: usize,
     /// Distance of two pixels in the input.
     step: usize,
     /// Of a direct kernel: distance of two channels in the input.
@@ -138,6 +140,10 @@ impl Layer {
             sums,
             batch,
             split,
+            steps: match panel.shape {
+                Shape::Dense { .. } => task.rows.len() * task.rows.cols(),
+                _ => task.rows.nnz(),
+            } * task.lines.columns().div_ceil(panel.lanes),
             step,
             channel_stride: match cut {
                 Cut::Planes(_, taps, _) => Some(taps.input.iter().product()),
@@ -166,7 +172,8 @@ impl Layer {
         threads: &mut Threads,
     ) {
         let plane = geometry.input.1 as usize * geometry.input.2 as usize;
-        threads.split(packed, geometry.channel_stride(), |first, part| {
+        let count = threads.worth(self.steps);
+        threads.split(count, packed, geometry.channel_stride(), |first, part| {
             self.panel
                 .pad(conv, geometry, x.get(first * plane..).unwrap_or(&[]), part);
         });
@@ -201,8 +208,11 @@ impl Layer {
     /// Runs the layer: `y` is the output, row after row.
     pub fn run(&self, input: &Input<'_>, y: &mut [f32], threads: &mut Threads) {
         let y = Output::new(y, self.columns);
-        let (count, parts) = (threads.count(), self.groups.first().map_or(0, Strips::part_count));
-        threads.run(|thread, scratch| {
+        let (count, parts) = (
+            threads.worth(self.steps),
+            self.groups.first().map_or(0, Strips::part_count),
+        );
+        threads.run(count, |thread, scratch| {
             // There may be more threads, or fewer, than the layer was made for.
             let share = |of: usize| of * thread / count..of * (thread + 1) / count;
             let (panels, parts) = match self.split {

@@ -4,11 +4,16 @@ use alloc::vec::Vec;
 
 use crate::ArenaBuf;
 
+/// Multiply-adds of a vector (of 16 numbers, say) that take about as long as it may take to wake a
+/// thread: some 50 microseconds.
+const LEAST_SHARED: usize = 300_000;
+
 /// Threads and their scratch memory. Outputs are split among them, never sums:
 /// results have the same bits for any number of threads.
 #[derive(Debug)]
 pub struct Threads {
     scratch: Vec<ArenaBuf>,
+    least: usize,
     #[cfg(feature = "parallel")]
     pool: Option<rayon::ThreadPool>,
 }
@@ -16,6 +21,11 @@ pub struct Threads {
 impl Threads {
     /// `count` threads, the calling one among them; one without the feature `parallel`.
     pub fn new(count: usize) -> Self {
+        Self::sharing(count, LEAST_SHARED)
+    }
+
+    /// Threads that share what takes at least so many multiply-adds of a vector.
+    pub fn sharing(count: usize, least: usize) -> Self {
         #[cfg(feature = "parallel")]
         {
             let builder = rayon::ThreadPoolBuilder::new().num_threads(count.saturating_sub(1));
@@ -23,6 +33,7 @@ impl Threads {
             let count = if pool.is_some() { count } else { 1 };
             Self {
                 scratch: (0..count).map(|_| ArenaBuf::new(0)).collect(),
+                least,
                 pool,
             }
         }
@@ -31,6 +42,7 @@ impl Threads {
             let _ = count;
             Self {
                 scratch: alloc::vec![ArenaBuf::new(0)],
+                least,
             }
         }
     }
@@ -49,13 +61,21 @@ impl Threads {
         }
     }
 
-    /// Runs `job(thread, scratch)` on all threads, and waits for them.
-    pub(crate) fn run(&mut self, job: impl Fn(usize, &mut [f32]) + Sync) {
+    /// As many threads as are worth waking for so many multiply-adds (or the like) of a vector.
+    pub(crate) fn worth(&self, steps: usize) -> usize {
+        match steps < self.least {
+            true => 1,
+            false => self.count(),
+        }
+    }
+
+    /// Runs `job(thread, scratch)` on the first `count` threads, and waits for them.
+    pub(crate) fn run(&mut self, count: usize, job: impl Fn(usize, &mut [f32]) + Sync) {
         #[cfg(feature = "parallel")]
-        if let Some(pool) = &self.pool {
+        if let Some(pool) = self.pool.as_ref().filter(|_| count > 1) {
             let job = &job;
             pool.in_place_scope(|scope| {
-                let mut all = self.scratch.iter_mut().enumerate();
+                let mut all = self.scratch.iter_mut().take(count).enumerate();
                 let own = all.next();
                 for (thread, scratch) in all {
                     scope.spawn(move |_| job(thread, floats(scratch)));
@@ -66,20 +86,25 @@ impl Threads {
             });
             return;
         }
-        for (thread, scratch) in self.scratch.iter_mut().enumerate() {
+        for (thread, scratch) in self.scratch.iter_mut().take(count).enumerate() {
             job(thread, floats(scratch));
         }
     }
 }
 
 impl Threads {
-    /// Cuts `data`, made of units of `unit` numbers, into a part per thread, and runs
-    /// `job(first unit, part)` on all of them.
-    pub(crate) fn split(&mut self, data: &mut [f32], unit: usize, job: impl Fn(usize, &mut [f32]) + Sync) {
-        let count = self.count();
+    /// Cuts `data`, made of units of `unit` numbers, into a part for each of `count` threads, and runs
+    /// `job(first unit, part)` on them.
+    pub(crate) fn split(
+        &mut self,
+        count: usize,
+        data: &mut [f32],
+        unit: usize,
+        job: impl Fn(usize, &mut [f32]) + Sync,
+    ) {
         let units = data.len().checked_div(unit).unwrap_or(0);
         #[cfg(feature = "parallel")]
-        if let Some(pool) = &self.pool {
+        if let Some(pool) = self.pool.as_ref().filter(|_| count > 1) {
             let job = &job;
             pool.in_place_scope(|scope| {
                 let mut rest = data;

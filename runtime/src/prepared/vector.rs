@@ -287,7 +287,7 @@ impl VectorLayer {
         match self.parts.as_slice() {
             [] => spmv(file, 0, y),
             [all] => part(all, y),
-            parts => threads.split(y, self.unit, |unit, y| {
+            parts => threads.split(threads.count(), y, self.unit, |unit, y| {
                 if let Some(own) = parts.iter().find(|own| own.first == unit * self.unit && !y.is_empty()) {
                     part(own, y);
                 }

@@ -80,7 +80,7 @@ pub(crate) fn all_tilings(kernel: &PanelKernel, cols: usize) -> Vec<Tiling> {
 }
 
 pub(crate) fn threads() -> Vec<Threads> {
-    THREADS.iter().map(|&count| Threads::new(count)).collect()
+    THREADS.iter().map(|&count| Threads::sharing(count, 0)).collect()
 }
 
 pub(crate) fn same(a: f32, b: f32) -> bool {

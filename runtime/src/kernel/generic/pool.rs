@@ -1,4 +1,4 @@
-//! Pooling: windows (see [`super::window`]), or the mean of a whole plane.
+//! Pooling: windows (see [`super::window`]), or the mean of a plane's first rows.
 
 use secateur_format::op::PoolKind;
 
@@ -32,13 +32,14 @@ pub(in crate::kernel) unsafe fn pool<V: Vector>(task: &mut Pooling<'_>) {
     if [kernel, stride].as_flattened().contains(&0) || x_len == 0 || y_len == 0 {
         return;
     }
-    let whole = kernel == input && pads == [0, 0] && y_len == 1;
+    // One window of whole rows is a run.
+    let run = kernel[1] == input[1] && kernel[0] <= input[0] && pads == [0, 0] && y_len == 1;
     let padded = task.kind == PoolKind::AverageWithPadding;
     // SAFETY: the caller's.
     unsafe {
         match task.kind {
             PoolKind::Max => planes::<V, _>(task, &window, &Max),
-            _ if whole => means::<V>(task, x_len),
+            _ if run => means::<V>(task, x_len, kernel[0] * kernel[1]),
             _ => planes::<V, _>(
                 task,
                 &window,
@@ -84,19 +85,19 @@ unsafe fn slide_all<V: Vector, F: Fold<V>, const K: usize, const S: usize>(
     }
 }
 
-/// The means of whole planes.
+/// The means of the first `count` numbers of each plane.
 ///
 /// # Safety
 /// The CPU has the instruction set of `V`.
 #[inline(always)]
-unsafe fn means<V: Vector>(task: &mut Pooling<'_>, len: usize) {
+unsafe fn means<V: Vector>(task: &mut Pooling<'_>, len: usize, count: usize) {
     for (x, y) in task.x.chunks_exact(len).zip(&mut *task.y) {
         // SAFETY: the caller's.
-        *y = unsafe { sum::<V>(x) } / len as f32;
+        *y = unsafe { sum::<V>(x.get(..count).unwrap_or(x)) } / count as f32;
     }
 }
 
-/// The sum of a plane.
+/// The sum of a run.
 ///
 /// # Safety
 /// The CPU has the instruction set of `V`.
