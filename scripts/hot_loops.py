@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Checks the inner loops of three AVX-512 panel kernels: scripts/hot_loops.py [--bless] [--exact] [BINARY]
+"""Checks the inner loops of four AVX-512 panel kernels: scripts/hot_loops.py [--bless] [--exact] [BINARY]
 
 A spilled sum or a bounds check in one of them passes every test and costs much of the speed; it
 shows only in the machine code. Properties that hold for any good compilation must hold; a listing
@@ -14,6 +14,7 @@ FUNCTIONS = re.compile(r"panel7kernels6avx512|panel::kernels::avx512")
 KERNELS = {
     "dense_8x48": {"FMAs": 24, "vector loads": 3, "broadcasts from memory": 8},
     "pair_2x128": {"FMAs": 16, "FMAs from memory": 16, "broadcasts from registers": 2, "other loads": 2},
+    "direct2_2x192": {"FMAs": 24, "vector loads": 12, "broadcasts from memory": 2, "other loads": 1},
     "direct_1x224": {"FMAs": 14, "FMAs from memory": 14, "broadcasts from registers": 1, "other loads": 1},
 }
 LOADS = ("FMAs from memory", "vector loads", "broadcasts from memory", "other loads")

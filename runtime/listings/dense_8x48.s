@@ -10,15 +10,15 @@ loop:
     vbroadcastss 0x4(r1),z3
     vfmadd231ps z3,z0,z7
     vfmadd231ps z3,z1,z8
-    vbroadcastss 0x8(r1),z9
-    vfmadd231ps z3,z2,z10
-    vfmadd231ps z9,z0,z11
-    vfmadd231ps z9,z1,z12
-    vfmadd231ps z9,z2,z13
-    vbroadcastss 0xc(r1),z3
-    vfmadd231ps z3,z0,z14
-    vfmadd231ps z3,z1,z15
-    vfmadd231ps z3,z2,z16
+    vfmadd231ps z3,z2,z9
+    vbroadcastss 0x8(r1),z3
+    vfmadd231ps z3,z0,z10
+    vfmadd231ps z3,z1,z11
+    vbroadcastss 0xc(r1),z12
+    vfmadd231ps z3,z2,z13
+    vfmadd231ps z12,z0,z14
+    vfmadd231ps z12,z1,z15
+    vfmadd231ps z12,z2,z16
     vbroadcastss 0x10(r1),z3
     vfmadd231ps z3,z0,z17
     vfmadd231ps z3,z1,z18
@@ -26,11 +26,12 @@ loop:
     vbroadcastss 0x14(r1),z3
     vfmadd231ps z3,z0,z20
     vfmadd231ps z3,z1,z21
-    vbroadcastss 0x18(r1),z9
     vfmadd231ps z3,z2,z22
-    vfmadd231ps z9,z0,z23
-    vfmadd231ps z9,z1,z24
-    vfmadd231ps z9,z2,z25
+    vbroadcastss 0x18(r1),z3
+    prefetcht1 0x800(r1)
+    vfmadd231ps z3,z0,z23
+    vfmadd231ps z3,z1,z24
+    vfmadd231ps z3,z2,z25
     vbroadcastss 0x1c(r1),z3
     vfmadd231ps z0,z3,z26
     vfmadd231ps z1,z3,z27
