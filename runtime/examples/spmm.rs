@@ -2,7 +2,8 @@
 //! input, one answer per line on standard output.
 //!
 //! `{"m":768,"k":768,"n":128,"sparsity":0.9,"pattern":"unstructured","repeat":50}`;
-//! the pattern may be `dense` or `RxC` blocks; `isa`, `vectors` and `window` are optional.
+//! the pattern may be `dense` or `RxC` blocks; `isa`, `vectors` and `window` are optional. With one column, the
+//! fastest of a few encodings is timed.
 
 use std::io::BufRead;
 use std::time::Instant;
@@ -11,7 +12,7 @@ use secateur_format::Activation;
 use secateur_format::encoding::{BlockIndex, Encoding, Matrix, Quantized, ValueType, pack};
 use secateur_runtime::ArenaBuf;
 use secateur_runtime::kernel::panel::{Rows, Shape};
-use secateur_runtime::kernel::{Isa, Kernel, Offsets, Run};
+use secateur_runtime::kernel::{self, Isa, Kernel, Offsets, Problem, Run, Spmv};
 use secateur_runtime::prepared::{Input, Layer, Lines, Residual, Task, Threads, Tiling};
 
 fn random(seed: &mut u64) -> f32 {
@@ -19,6 +20,56 @@ fn random(seed: &mut u64) -> f32 {
     *seed ^= *seed >> 7;
     *seed ^= *seed << 17;
     (*seed >> 40) as f32 / (1u64 << 24) as f32
+}
+
+/// One column: the fastest of the encodings that prepared models choose from.
+fn one_column(
+    weights: &[f32],
+    x: &[f32],
+    encoding: Encoding,
+    repeat: usize,
+) -> Result<serde_json::Value, Box<dyn std::error::Error>> {
+    let mut best: Option<(f64, f64, &str)> = None;
+    for encoding in [encoding, Encoding::Dense, Encoding::Bitmask] {
+        let packed = pack(&Quantized::new(weights, x.len() as u32, ValueType::F32)?, encoding)?;
+        let payload = ArenaBuf::copy_of(&packed.payload);
+        let matrix = Matrix::view(&packed.desc, payload.as_ref(), 0).map_err(|e| format!("{e:?}"))?;
+        let kernel = kernel::select(kernel::ALL, Problem::Spmv, encoding, ValueType::F32).ok_or("no kernel")?;
+        let Run::Spmv(run) = kernel.run else {
+            return Err("no kernel".into());
+        };
+        let mut y = vec![0.0; weights.len() / x.len()];
+        let mut times: Vec<f64> = (0..=repeat.max(1))
+            .map(|_| {
+                let start = Instant::now();
+                let (bias, activation) = (None, Activation::Identity);
+                run(
+                    &matrix,
+                    &mut Spmv {
+                        bias,
+                        activation,
+                        x,
+                        y: &mut y,
+                    },
+                );
+                start.elapsed().as_secs_f64() * 1e6
+            })
+            .collect();
+        for (row, y) in y.iter().enumerate() {
+            let line = weights[row * x.len()..].iter().zip(x);
+            let sum: f64 = line.map(|(w, x)| f64::from(w * x)).sum();
+            if (f64::from(*y) - sum).abs() > 1e-4 * sum.abs().max(1.0) {
+                return Err(format!("row {row}: {y} is not {sum}").into());
+            }
+        }
+        times.sort_by(f64::total_cmp);
+        let median = times[times.len() / 2];
+        if best.is_none_or(|(other, ..)| median < other) {
+            best = Some((median, times[0], kernel.name));
+        }
+    }
+    let (median, least, kernel) = best.ok_or("no kernel")?;
+    Ok(serde_json::json!({"median_us": median, "min_us": least, "kernel": kernel}))
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -56,6 +107,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 index: BlockIndex::Csr16,
             },
         };
+        if n == 1 {
+            let x: Vec<f32> = (0..k).map(|_| random(&mut seed)).collect();
+            println!(
+                "{}",
+                one_column(&weights, &x, encoding, number("repeat").unwrap_or(30))?
+            );
+            continue;
+        }
         let packed = pack(&Quantized::new(&weights, k as u32, ValueType::F32)?, encoding)?;
         let payload = ArenaBuf::copy_of(&packed.payload);
         let matrix = Matrix::view(&packed.desc, payload.as_ref(), 0).map_err(|e| format!("{e:?}"))?;
@@ -73,7 +132,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             },
             _ => false,
         };
-        let kernel = secateur_runtime::kernel::ALL.iter().rfind(fits).ok_or("no kernel")?;
+        let kernel = kernel::ALL.iter().rfind(fits).ok_or("no kernel")?;
         let tiling = Tiling {
             vectors: number("vectors").unwrap_or(4),
             window: number("window").unwrap_or(128),
