@@ -1,0 +1,6 @@
+//! Tests of the interpreter against central differences of the f64 reference, which shares no
+//! code with it.
+
+mod gradients;
+mod support;
+mod threads;
