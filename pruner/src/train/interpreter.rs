@@ -65,6 +65,8 @@ pub struct Interpreter {
     program: Program,
     statistics: Statistics,
     shards: Vec<Shard>,
+    /// Samples there is memory for.
+    batch: usize,
     /// Samples of a full shard.
     per_shard: usize,
     /// Samples of the current batch.
@@ -129,6 +131,7 @@ impl Interpreter {
         Ok(Self {
             statistics,
             shards,
+            batch,
             per_shard,
             samples: 0,
             timed: 0,
@@ -147,12 +150,12 @@ impl Interpreter {
 
     /// Samples it has memory for.
     pub fn batch(&self) -> usize {
-        (self.shards.len() - 1) * self.per_shard + self.shards.last().map_or(0, |shard| shard.samples)
+        self.batch
     }
 
     /// Sets a batch of `samples`, at most [`Interpreter::batch`]: `fill(i, x)` writes sample `i`, planar, into `x`.
     pub fn set_inputs(&mut self, samples: usize, fill: impl Fn(usize, &mut [f32]) + Sync) {
-        self.samples = samples.min(self.batch());
+        self.samples = samples.min(self.batch);
         let (samples, per_shard, program) = (self.samples, self.per_shard, &self.program);
         let len = program.shapes[0].elems();
         let shards = active(&mut self.shards, samples, per_shard).par_iter_mut().enumerate();
@@ -215,29 +218,32 @@ impl Interpreter {
         self.channels[index] = Parameters::new(graph, bn).joined(moments);
     }
 
-    /// Calls `loss` for every shard with the number of its first sample, its output `[d0, samples, …]`
-    /// and the gradient to be written, on all threads; returns the results in the order of the shards.
+    /// Calls `loss` for every sample with its number, its output and the gradient to be written, both
+    /// planar; returns the results in the order of the samples.
     pub fn loss<R: Send>(&mut self, loss: impl Fn(usize, &[f32], &mut [f32]) -> R + Sync) -> Vec<R> {
         let (program, per_shard) = (&self.program, self.per_shard);
         let shards = active(&mut self.shards, self.samples, per_shard)
             .par_iter_mut()
             .enumerate();
         let results = shards.map(|(index, shard)| {
-            let (output, gradient) = shard.output_gradient(program);
-            loss(index * per_shard, output, gradient)
+            shard.loss(program, |sample, output, gradient| {
+                loss(index * per_shard + sample, output, gradient)
+            })
         });
-        results.collect()
+        results.collect::<Vec<Vec<R>>>().into_iter().flatten().collect()
     }
 
-    /// The output of each shard, `[d0, samples, …]`.
-    pub fn outputs(&self) -> impl Iterator<Item = &[f32]> {
-        let shards = &self.shards[..self.samples.div_ceil(self.per_shard)];
-        shards.iter().map(|shard| shard.output(&self.program))
-    }
-
-    /// Samples of a full shard.
-    pub fn per_shard(&self) -> usize {
-        self.per_shard
+    /// The output of all samples, `[samples, elements]`, each planar.
+    pub fn output(&self) -> Vec<f32> {
+        let elems = self.program.shapes[self.program.output].elems();
+        let mut outputs = vec![0.0; self.samples * elems];
+        let shards = self.shards[..self.samples.div_ceil(self.per_shard)].iter();
+        for (shard, outputs) in shards.zip(outputs.chunks_mut(self.per_shard * elems)) {
+            for (sample, output) in outputs.chunks_exact_mut(elems).enumerate() {
+                shard.output(&self.program, sample, output);
+            }
+        }
+        outputs
     }
 
     /// Computes the gradients of all parameters from that of the output, which [`Interpreter::loss`] has set.

@@ -50,6 +50,20 @@ fn run(shape: Shape, samples: usize) -> usize {
     shape.elems() / shape.dims()[0] as usize * samples
 }
 
+/// Takes a sample, planar, out of the values `[d0, samples, …]` of a shard.
+fn read_sample(shape: Shape, samples: usize, sample: usize, values: &[f32], planar: &mut [f32]) {
+    let inner = run(shape, 1);
+    let rows = values.chunks_exact(inner * samples).zip(planar.chunks_exact_mut(inner));
+    rows.for_each(|(row, part)| part.copy_from_slice(&row[sample * inner..][..inner]));
+}
+
+/// The inverse of [`read_sample`].
+fn write_sample(shape: Shape, samples: usize, sample: usize, planar: &[f32], values: &mut [f32]) {
+    let inner = run(shape, 1);
+    let rows = values.chunks_exact_mut(inner * samples).zip(planar.chunks_exact(inner));
+    rows.for_each(|(row, part)| row[sample * inner..][..inner].copy_from_slice(part));
+}
+
 fn weights(graph: &Graph, id: TensorId) -> &[f32] {
     graph.tensor(id).map_or(&[], |tensor| &tensor.data)
 }
@@ -89,24 +103,32 @@ impl Shard {
     pub(super) fn set_input(&mut self, program: &Program, sample: &mut [f32], fill: impl Fn(usize, &mut [f32])) {
         let (samples, shape) = (self.samples, program.shapes[0]);
         let values = &mut self.values[program.places[0]][..shape.elems() * samples];
-        let inner = shape.elems() / shape.dims()[0] as usize;
         for index in 0..samples {
             fill(index, sample);
-            let rows = values.chunks_exact_mut(inner * samples).zip(sample.chunks_exact(inner));
-            rows.for_each(|(row, part)| row[index * inner..][..inner].copy_from_slice(part));
+            write_sample(shape, samples, index, sample, values);
         }
     }
 
-    /// The program's output, `[d0, samples, …]`.
-    pub(super) fn output(&self, program: &Program) -> &[f32] {
-        self.value(program, program.output)
+    /// The program's output for a sample, planar.
+    pub(super) fn output(&self, program: &Program, sample: usize, output: &mut [f32]) {
+        let values = self.value(program, program.output);
+        read_sample(program.shapes[program.output], self.samples, sample, values, output);
     }
 
-    /// The program's output, and the gradient of the loss with respect to it, to be written.
-    pub(super) fn output_gradient(&mut self, program: &Program) -> (&[f32], &mut [f32]) {
-        let len = program.shapes[program.output].elems() * self.samples;
-        let gradient = &mut self.gradients[program.grad_places[program.output]][..len];
-        (&self.values[program.places[program.output]][..len], gradient)
+    /// Calls `loss` with each sample, its output and the gradient of the loss with respect to it, both planar.
+    pub(super) fn loss<R>(&mut self, program: &Program, loss: impl Fn(usize, &[f32], &mut [f32]) -> R) -> Vec<R> {
+        let (shape, samples) = (program.shapes[program.output], self.samples);
+        let len = shape.elems() * samples;
+        let values = &self.values[program.places[program.output]][..len];
+        let gradients = &mut self.gradients[program.grad_places[program.output]][..len];
+        let (mut output, mut gradient) = (vec![0.0; shape.elems()], vec![0.0; shape.elems()]);
+        let one = |sample: usize| {
+            read_sample(shape, samples, sample, values, &mut output);
+            let result = loss(sample, &output, &mut gradient);
+            write_sample(shape, samples, sample, &gradient, gradients);
+            result
+        };
+        (0..samples).map(one).collect()
     }
 
     /// Runs steps; of a batch norm at their end, only the moments of its input are taken if `moments`.

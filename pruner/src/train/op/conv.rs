@@ -1,11 +1,12 @@
-//! Convolution: patches gathered into a matrix (im2col), then a product. Depthwise convolutions
-//! have a module of their own.
+//! Convolution: patches gathered into a matrix (im2col), then a product; where it can be, `direct`
+//! does without. Depthwise convolutions have a module of their own.
 
 use std::ops::Range;
 
 use secateur_format::Shape;
 use secateur_format::op::Conv2d;
 
+use super::direct;
 use super::product::{matrix, matrix_mut, multiply, start_from};
 use crate::train::simd::simd;
 
@@ -85,7 +86,7 @@ impl Geometry {
         } else if self.is_pointwise() {
             0
         } else {
-            self.cols() * self.pixels() * self.tile(samples)
+            direct::scratch(self).max(self.cols() * self.pixels() * self.tile(samples))
         }
     }
 
@@ -260,6 +261,9 @@ pub(in crate::train) fn forward(
     y: &mut [f32],
     scratch: &mut [f32],
 ) {
+    if direct::forward(g, w, bias, x, samples, y, scratch) {
+        return;
+    }
     let (row, cols) = (samples * g.pixels(), g.cols());
     let keep = start_from(bias, y, row);
     let filters = g.group_out * cols;
@@ -288,6 +292,9 @@ pub(in crate::train) fn weight_backward(
     dw: &mut [f32],
     scratch: &mut [f32],
 ) {
+    if direct::weight_backward(g, x, dy, samples, dw, scratch) {
+        return;
+    }
     let (row, cols) = (samples * g.pixels(), g.cols());
     for (group, some) in g.tiles(samples) {
         let width = some.len() * g.pixels();
@@ -314,6 +321,9 @@ pub(in crate::train) fn input_backward(
     dx: &mut [f32],
     scratch: &mut [f32],
 ) {
+    if direct::input_backward(g, w, dy, samples, dx, scratch) {
+        return;
+    }
     let (row, cols) = (samples * g.pixels(), g.cols());
     for (group, some) in g.tiles(samples) {
         let width = some.len() * g.pixels();

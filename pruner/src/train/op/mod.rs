@@ -7,8 +7,10 @@
 pub(super) mod activation;
 pub(super) mod conv;
 pub(super) mod depthwise;
+mod direct;
 pub(super) mod layout;
 pub(super) mod norm;
 pub(super) mod pool;
 pub(super) mod product;
 pub(super) mod softmax;
+mod wide;

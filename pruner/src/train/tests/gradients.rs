@@ -144,6 +144,58 @@ fn convolutions() {
     }
 }
 
+/// Enough channels for the ways that need them.
+#[test]
+fn convolutions_of_many_channels() {
+    let many = Conv2d {
+        out_channels: 9,
+        ..PLAIN
+    };
+    let cases = [
+        (9, many),
+        (
+            8,
+            Conv2d {
+                stride: [2, 2],
+                pads: [0, 1, 2, 1],
+                ..many
+            },
+        ),
+        (
+            17,
+            Conv2d {
+                dilation: [1, 2],
+                pads: [0, 2, 1, 3],
+                kernel: [2, 3],
+                out_channels: 4,
+                ..many
+            },
+        ),
+        (
+            16,
+            Conv2d {
+                groups: 2,
+                out_channels: 10,
+                pads: [2, 0, 1, 2],
+                ..many
+            },
+        ),
+        // More padding than the mirrored kernel can give back.
+        (
+            8,
+            Conv2d {
+                pads: [3, 0, 0, 4],
+                ..many
+            },
+        ),
+    ];
+    for (channels, case) in cases {
+        let mut net = Net::spread(&[channels, 3, 4]);
+        conv(&mut net, channels, case);
+        Problem::new(&net.graph, SAMPLES).check_frozen(&net.graph);
+    }
+}
+
 #[test]
 fn linear_on_features_and_tokens() {
     for dims in [&[6][..], &[6, 4]] {

@@ -141,17 +141,12 @@ impl Problem {
             interpreter.set_inputs(self.inputs.len(), |i, x| x.copy_from_slice(&self.inputs[i]));
             interpreter.forward(graph);
         }
-        let rows = graph.shapes().unwrap()[usize::from(output.0)].dims()[0] as usize;
-        let losses = interpreter.loss(|first, y, dy| {
-            let samples = y.len() / self.factors[0].len();
-            let inner = self.factors[0].len() / rows;
-            let mut loss = 0.0;
-            for (at, (y, dy)) in y.iter().zip(dy).enumerate() {
-                let (row, sample, rest) = (at / (samples * inner), at / inner % samples, at % inner);
-                *dy = self.factors[first + sample][row * inner + rest];
-                loss += f64::from(*dy) * f64::from(*y);
-            }
-            loss
+        let losses = interpreter.loss(|sample, y, dy| {
+            dy.copy_from_slice(&self.factors[sample]);
+            y.iter()
+                .zip(&*dy)
+                .map(|(&y, &factor)| f64::from(y) * f64::from(factor))
+                .sum::<f64>()
         });
         interpreter.backward(graph);
         (losses.iter().sum(), interpreter.gradients().to_vec())
