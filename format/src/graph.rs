@@ -72,6 +72,16 @@ impl Tensor {
             data: reordered.collect(),
         })
     }
+
+    /// The inverse of [`Tensor::from_oihw`], for a kernel `[kh, kw]` whose product divides the columns.
+    pub fn to_oihw(&self, [kh, kw]: [u16; 2]) -> Vec<f32> {
+        let plane = usize::from(kh) * usize::from(kw);
+        let (cols, inputs) = (self.cols as usize, (self.cols as usize).checked_div(plane).unwrap_or(0));
+        let filters = self.data.chunks_exact(cols.max(1));
+        let ordered =
+            filters.flat_map(|filter| (0..inputs).flat_map(move |ci| filter.iter().skip(ci).step_by(inputs).copied()));
+        ordered.collect()
+    }
 }
 
 /// An owned model graph.

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use secateur_format::graph::GraphError;
 use secateur_runtime::{ArenaBuf, Model, RunError};
 use thiserror::Error;
 
@@ -19,6 +20,20 @@ pub struct Accuracy {
 }
 
 impl Accuracy {
+    /// No samples yet.
+    pub(crate) fn new(classes: usize) -> Self {
+        Self {
+            count: vec![0; classes],
+            correct: vec![0; classes],
+        }
+    }
+
+    /// Counts a sample.
+    pub(crate) fn add(&mut self, class: usize, correct: bool) {
+        self.count[class] += 1;
+        self.correct[class] += usize::from(correct);
+    }
+
     /// All samples.
     pub fn total(&self) -> usize {
         self.count.iter().sum()
@@ -73,6 +88,9 @@ pub enum EvalError {
     /// The model cannot be run.
     #[error(transparent)]
     Run(#[from] RunError),
+    /// The graph is not valid.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
 }
 
 /// Runs `model` on all samples, on all cores. `tick` is called after each sample.
@@ -90,26 +108,8 @@ pub fn accuracy(
     let (1, Some(output), 1) = (inputs, model.outputs().next(), outputs) else {
         return Err(EvalError::Arity { inputs, outputs });
     };
-    let labels = dataset.labels().ok_or(EvalError::NoLabels)?;
-    let input = model.shape(secateur_runtime::ValueId(0));
-    let dims: Vec<usize> = input.dims().iter().map(|&d| d as usize).collect();
-    // A flat sample or a flat input leaves only one way to read the other.
-    let same = dims == dataset.sample_shape() || dims.len() == 1 || dataset.sample_shape().len() == 1;
-    if !same || input.elems() != dataset.features() {
-        return Err(EvalError::Shape {
-            data: dataset.sample_shape().to_vec(),
-            model: input,
-        });
-    }
     let classes = model.shape(output).elems();
-    if let Some(sample) = labels.iter().position(|&label| label as usize >= classes) {
-        return Err(EvalError::Label {
-            sample,
-            label: labels[sample],
-            outputs: classes,
-        });
-    }
-    preprocess.validate(dataset.channels())?;
+    let labels = labels(dataset, preprocess, model.shape(secateur_runtime::ValueId(0)), classes)?;
 
     let next = AtomicUsize::new(0);
     let work = || -> Result<Vec<(usize, bool)>, EvalError> {
@@ -139,22 +139,48 @@ pub fn accuracy(
             .map(|handle| handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
             .collect()
     });
-    let mut accuracy = Accuracy {
-        count: vec![0; classes],
-        correct: vec![0; classes],
-    };
+    let mut accuracy = Accuracy::new(classes);
     for part in parts {
         for (sample, correct) in part? {
-            let class = labels[sample] as usize;
-            accuracy.count[class] += 1;
-            accuracy.correct[class] += usize::from(correct);
+            accuracy.add(labels[sample] as usize, correct);
         }
     }
     Ok(accuracy)
 }
 
+/// The labels of a data set that fits an input and a number of classes.
+///
+/// # Errors
+/// An [`EvalError`].
+pub(crate) fn labels<'d>(
+    dataset: &'d Dataset,
+    preprocess: &Preprocess,
+    input: secateur_runtime::Shape,
+    classes: usize,
+) -> Result<&'d [u32], EvalError> {
+    let labels = dataset.labels().ok_or(EvalError::NoLabels)?;
+    let dims: Vec<usize> = input.dims().iter().map(|&d| d as usize).collect();
+    // A flat sample or a flat input leaves only one way to read the other.
+    let same = dims == dataset.sample_shape() || dims.len() == 1 || dataset.sample_shape().len() == 1;
+    if !same || input.elems() != dataset.features() {
+        return Err(EvalError::Shape {
+            data: dataset.sample_shape().to_vec(),
+            model: input,
+        });
+    }
+    if let Some(sample) = labels.iter().position(|&label| label as usize >= classes) {
+        return Err(EvalError::Label {
+            sample,
+            label: labels[sample],
+            outputs: classes,
+        });
+    }
+    preprocess.validate(dataset.channels())?;
+    Ok(labels)
+}
+
 /// Index of the largest output; the first of equals. None if one is not a number.
-fn argmax(outputs: &[f32]) -> Option<usize> {
+pub(crate) fn argmax(outputs: &[f32]) -> Option<usize> {
     let mut best = 0;
     for (i, y) in outputs.iter().enumerate() {
         if y.is_nan() {

@@ -23,3 +23,4 @@ pub mod prune;
 pub mod reference;
 pub mod save;
 pub mod source;
+pub mod train;

@@ -12,6 +12,7 @@ use secateur_runtime::prepared::{Choice, Options};
 use super::bench::{Assertion, SyntheticArgs};
 use super::engine::{EngineArgs, KernelArgs, MachineArgs};
 use super::error::CliError;
+pub(super) use super::train::TrainArgs;
 use crate::criterion::Criterion;
 use crate::data::Preprocess;
 use crate::emit::EncodingChoice;
@@ -44,6 +45,8 @@ pub(super) enum Command {
     Inspect(ModelArg),
     /// Prune a model in one shot and write it as .sct
     Prune(PruneArgs),
+    /// Train a network, from scratch or from the weights it has
+    Train(TrainArgs),
     /// Write a model as .sct without pruning it
     Convert(ConvertArgs),
     /// Run a model on the arrays of an .npy file

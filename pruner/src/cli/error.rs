@@ -8,6 +8,7 @@ use crate::emit::{CheckError, EmitError};
 use crate::eval::EvalError;
 use crate::prune::PruneError;
 use crate::source::SourceError;
+use crate::train::{CheckpointError, RunError, TrainError};
 
 /// A check failed.
 pub(super) const CHECK: u8 = 1;
@@ -17,6 +18,9 @@ pub(super) const USAGE: u8 = 2;
 pub(super) const UNREADABLE: u8 = 3;
 /// Input or output failed.
 pub(super) const IO: u8 = 4;
+
+/// Ctrl-C, as shells report it.
+pub(super) const INTERRUPTED: u8 = 130;
 
 /// What is told to the user, and the exit code.
 #[derive(Debug)]
@@ -41,6 +45,10 @@ impl CliError {
 
     pub(super) fn usage(message: impl ToString) -> Self {
         Self::new(USAGE, message)
+    }
+
+    pub(super) fn interrupted(message: impl ToString) -> Self {
+        Self::new(INTERRUPTED, message)
     }
 
     pub(super) fn unreadable(path: &Path, message: impl std::fmt::Display) -> Self {
@@ -118,6 +126,39 @@ impl From<CheckError> for CliError {
             CHECK
         };
         Self::new(code, error)
+    }
+}
+
+impl From<CheckpointError> for CliError {
+    fn from(error: CheckpointError) -> Self {
+        let code = if matches!(error, CheckpointError::Io { .. }) {
+            IO
+        } else {
+            UNREADABLE
+        };
+        Self::new(code, error)
+    }
+}
+
+impl From<RunError> for CliError {
+    fn from(error: RunError) -> Self {
+        match error {
+            RunError::Exists { .. } => Self::usage(error),
+            RunError::Setup { .. } => Self::new(UNREADABLE, error),
+            RunError::Model(error) => error.into(),
+            RunError::Checkpoint(error) => error.into(),
+        }
+    }
+}
+
+impl From<TrainError> for CliError {
+    fn from(error: TrainError) -> Self {
+        match error {
+            TrainError::Checkpoint(error) => error.into(),
+            TrainError::Teacher { .. } => Self::usage(error),
+            TrainError::Diverged { .. } => Self::check(error),
+            error => Self::new(UNREADABLE, error),
+        }
     }
 }
 

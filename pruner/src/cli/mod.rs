@@ -15,6 +15,7 @@ mod model;
 mod output;
 mod prune;
 mod run;
+mod train;
 mod verify;
 
 use std::process::ExitCode;
@@ -55,6 +56,7 @@ fn dispatch(cli: &Cli) -> Result<(), CliError> {
     match &cli.command {
         Command::Inspect(args) => inspect::run(args, &out),
         Command::Prune(args) => prune::run(args, &out),
+        Command::Train(args) => train::run(args, &out),
         Command::Convert(args) => convert::run(args, &out),
         Command::Run(args) => run::run(args, &out),
         Command::Eval(args) => eval::run(args, &out),

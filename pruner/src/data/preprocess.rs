@@ -1,14 +1,14 @@
 //! From stored values to network inputs.
 
 use super::error::Defect;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// `(x * scale - mean) / std`, with `mean` and `std` per channel.
 ///
 /// Each list is empty (no shift, no division), holds one value for all channels, or one value
 /// for each channel. A quantised input `(q - zero_point) * step` is written as `scale = step`,
 /// `mean = [zero_point * step]`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Preprocess {
     /// Factor of the stored value.

@@ -15,11 +15,12 @@
 mod description;
 mod error;
 mod file;
-mod nearest;
+pub(crate) mod nearest;
 mod onnx;
 pub mod sct;
 mod weights;
 
+pub use description::{Written, write};
 pub use error::SourceError;
 
 use crate::data::Preprocess;

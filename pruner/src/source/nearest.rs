@@ -6,7 +6,7 @@ use super::error::shown;
 const MAX_COMPARED: usize = 100;
 
 /// `; did you mean `x`?` with the nearest candidate, or nothing if none is near.
-pub(super) fn suggestion<'a>(wanted: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
+pub(crate) fn suggestion<'a>(wanted: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
     let nearest = candidates
         .into_iter()
         .filter_map(|name| Some((distance(wanted, name)?, name)))

@@ -8,8 +8,8 @@ use serde_json::Value;
 use crate::support::{DATA, Folder, MODEL, bytes};
 
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/cli.md");
-const COMMANDS: [&str; 10] = [
-    "inspect", "prune", "convert", "run", "eval", "verify", "explain", "bench", "kernels", "demo",
+const COMMANDS: [&str; 11] = [
+    "inspect", "prune", "train", "convert", "run", "eval", "verify", "explain", "bench", "kernels", "demo",
 ];
 
 fn document() -> String {
@@ -71,7 +71,7 @@ fn shared(document: &str, command: &str) -> String {
     if ["prune", "convert"].contains(&command) {
         text += section(document, "Writing files");
     }
-    if ["prune", "convert", "eval"].contains(&command) {
+    if ["prune", "train", "convert", "eval"].contains(&command) {
         text += section(document, "Preprocessing");
     }
     if command == "bench" {
@@ -98,7 +98,20 @@ fn every_json_field_is_documented() {
     let (folder, document) = (Folder::new(), document());
     let x = secateur::data::npy::write_f32(&folder.path("x.npy"), &[1, 8, 8], &[0.0; 64], Overwrite::Keep);
     x.unwrap();
-    let runs: [&[&str]; 9] = [
+    let runs: [&[&str]; 10] = [
+        &[
+            "train",
+            MODEL,
+            "--data",
+            DATA,
+            "--test",
+            DATA,
+            "--out",
+            "t",
+            "--epochs",
+            "1",
+            "--profile",
+        ],
         &["prune", MODEL, "-o", "p.sct", "--sparsity", "0.5", "--data", DATA],
         &["convert", MODEL, "-o", "c.sct"],
         &["inspect", "c.sct"],

@@ -5,6 +5,9 @@ mod builder;
 mod ops;
 #[cfg(test)]
 mod tests;
+mod write;
+
+pub use write::{Written, write};
 
 use super::error::{Fault, SourceError};
 use super::weights::Weights;

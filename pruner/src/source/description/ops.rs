@@ -45,8 +45,8 @@ const ACTIVATIONS: &[&str] = &[
 ];
 
 /// PyTorch's defaults.
-const SLOPE: f32 = 0.01;
-const EPS: f32 = 1e-5;
+pub(super) const SLOPE: f32 = 0.01;
+pub(super) const EPS: f32 = 1e-5;
 
 /// The operator of a node whose first input has the shape `input`.
 pub(super) fn build(

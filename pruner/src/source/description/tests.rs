@@ -235,3 +235,67 @@ fn the_documented_example_is_a_model() {
     ]);
     assert_eq!(graph_with(example, &weights).unwrap().nodes.len(), 7);
 }
+
+/// Every attribute away from its default, shared tensors, names that are not as usual.
+#[test]
+fn what_is_written_is_read_back() {
+    let text = "format = 1\nname = 'all \"of\" it'\noutputs = ['soft', 'x']\n\
+        inputs = [{ name = 'x', shape = [2, 6, 5] }, { name = 'z', shape = [2, 6, 5] }]\n\
+        [preprocess]\nscale = 0.5\nmean = [1.0, -2.5]\nstd = [0.1]\n\
+        [[node]]\nname = 'c'\nop = 'conv2d'\ninputs = ['z']\nstride = [1, 2]\npadding = [1, 2, 3, 4]\ndilation = [2, 1]\n\
+        groups = 2\nactivation = 'leaky_relu'\nslope = 0.3\n\
+        [[node]]\nname = 'c2'\nop = 'conv2d'\ninputs = ['x']\ntensors = 'c'\nbias = false\npadding = 1\ngroups = 2\n\
+        [[node]]\nname = 'bn'\nop = 'batch_norm'\neps = 0.001\n\
+        [[node]]\nname = 'cut'\nop = 'slice'\nstart = [0, 1, 0]\nend = [4, 6, 5]\nstep = [1, 2, 3]\n\
+        [[node]]\nname = 'wide'\nop = 'pad'\nbefore = [0, 1, 0]\nafter = [0, 0, 2]\nvalue = -1.5\n\
+        [[node]]\nname = 'join'\nop = 'concat'\ninputs = ['wide', 'wide']\naxis = 0\n\
+        [[node]]\nname = 'max'\nop = 'max_pool'\nkernel = [2, 1]\nstride = 1\npadding = [1, 0, 0, 0]\n\
+        [[node]]\nname = 'mean'\nop = 'avg_pool'\nkernel = 2\ncount_include_pad = true\n\
+        [[node]]\nname = 'sum'\nop = 'add'\ninputs = ['mean', 'mean']\nactivation = 'silu'\n\
+        [[node]]\nname = 'flat'\nop = 'flatten'\n\
+        [[node]]\nname = 'fc'\nop = 'linear'\n\
+        [[node]]\nname = 'turn'\nop = 'reshape'\nshape = [1, 3]\n\
+        [[node]]\nname = 'soft'\nop = 'softmax'\naxis = 1\n";
+    let bytes = file(&[
+        ("c.weight", vec![4, 1, 3, 2]),
+        ("c.bias", vec![4]),
+        ("bn.weight", vec![4]),
+        ("bn.bias", vec![4]),
+        ("bn.running_mean", vec![4]),
+        ("bn.running_var", vec![4]),
+        ("fc.weight", vec![3, 32]),
+    ]);
+    let mut graph = graph_with(text, &bytes).unwrap_or_else(|error| panic!("{error}"));
+    for (i, w) in graph.tensors.iter_mut().flat_map(|t| &mut t.data).enumerate() {
+        *w = i as f32;
+    }
+    let preprocess = Preprocess {
+        scale: 0.5,
+        mean: vec![1.0, -2.5],
+        std: vec![0.1],
+    };
+    let mut model = Model {
+        name: "all \"of\" it".into(),
+        graph,
+        preprocess: Some(preprocess),
+        unused: Vec::new(),
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let read_back = |model: &Model| {
+        let written = write(model, "w.safetensors").unwrap();
+        std::fs::write(folder.path().join("model.toml"), &written.text).unwrap();
+        std::fs::write(folder.path().join("w.safetensors"), &written.weights).unwrap();
+        load(&folder.path().join("model.toml"), None).unwrap_or_else(|error| panic!("{error}\n{}", written.text))
+    };
+    assert_eq!(read_back(&model), model);
+    // Names that no description has become those of the nodes.
+    model
+        .graph
+        .tensors
+        .iter_mut()
+        .for_each(|tensor| tensor.name = "onnx::1".into());
+    let back = read_back(&model);
+    assert_eq!(back.graph.tensors.iter().map(|t| &t.data).collect::<Vec<_>>().len(), 8);
+    assert_eq!(back.graph.nodes.len(), model.graph.nodes.len());
+    assert_eq!(back.graph.shapes(), model.graph.shapes());
+}

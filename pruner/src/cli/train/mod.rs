@@ -1,0 +1,281 @@
+//! `secateur train`
+
+mod args;
+mod report;
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use indicatif::ProgressBar;
+use secateur_format::Shape;
+use serde_json::json;
+
+pub(super) use args::TrainArgs;
+
+use super::error::CliError;
+use super::model::Opened;
+use super::output::{Output, percent};
+use crate::data::{self, Dataset, Preprocess};
+use crate::source::Model;
+use crate::train::{
+    Ending, Evaluation, Hooks, Plan, Progress, Run, Samples, Setup, State, Sums, TrainError, Trainer, evaluate, zoo,
+};
+
+pub(super) fn run(args: &TrainArgs, out: &Output) -> Result<(), CliError> {
+    let Job {
+        mut run,
+        folder,
+        setup,
+        mut model,
+        mut state,
+    } = match &args.resume {
+        Some(folder) => Job::resumed(folder)?,
+        None => Job::begun(args, out)?,
+    };
+    let data = data::load(&setup.data)?.dataset;
+    let test = setup
+        .test
+        .as_deref()
+        .map(data::load)
+        .transpose()?
+        .map(|loaded| loaded.dataset);
+    let teacher = setup
+        .teacher
+        .as_deref()
+        .map(|path| Opened::new(path, out))
+        .transpose()?;
+    let samples = |dataset| Samples {
+        dataset,
+        preprocess: &setup.preprocess,
+    };
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(args.threads())
+        .build()
+        .map_err(CliError::check)?;
+
+    let teacher = teacher.as_ref().map(|teacher| &teacher.source.graph);
+    let mut trainer = Trainer::new(state.graph(), samples(&data), teacher, setup.plan.clone())?;
+    let steps = setup.plan.steps(data.len());
+    run.keep_epochs(state.position().step / setup.plan.steps_per_epoch(data.len()));
+    if !out.quiet {
+        eprintln!(
+            "{}: {} samples, {} steps of {} from step {}, {} threads, {:.0} MB for batches",
+            model.name,
+            data.len(),
+            steps,
+            setup.plan.batch,
+            state.position().step,
+            args.threads(),
+            trainer.bytes() as f64 / 1e6,
+        );
+    }
+    let bar = out.progress(data.len() * setup.plan.epochs as usize, "train");
+    bar.set_position(state.position().step * setup.plan.batch as u64);
+    let mut watch = Watch {
+        run: &mut run,
+        test: test.as_ref().map(samples),
+        plan: &setup.plan,
+        bar: &bar,
+        quiet: out.quiet,
+        interrupted: interruption()?,
+        start: Instant::now(),
+        seen: 0,
+        last: None,
+    };
+    let ending = pool.install(|| trainer.train(&mut state, &mut watch))?;
+    bar.finish_and_clear();
+    let (seconds, seen, last) = (watch.start.elapsed().as_secs_f64(), watch.seen, watch.last.take());
+    if ending == Ending::Stopped {
+        run.save(&state)?;
+        return Err(CliError::interrupted(format!(
+            "interrupted after step {} of {steps}; go on with `secateur train --resume {}`",
+            state.position().step,
+            folder.display()
+        )));
+    }
+    let evaluation = match (last, &test) {
+        (None, Some(test)) => Some(pool.install(|| evaluate(state.graph(), &samples(test), setup.plan.loss))?),
+        (last, _) => last,
+    };
+    let times = args.profile.then(|| trainer.take_times(state.graph()));
+    let sparsity = state.sparsity();
+    model.graph = state.into_graph();
+    run.write_model(&model)?;
+    let report = report::Report {
+        folder: &folder,
+        metrics: run.metrics(),
+        evaluation: evaluation.as_ref(),
+        names: test.as_ref().map_or(&[], Dataset::class_names),
+        sparsity,
+        seconds,
+        rate: seen as f64 / seconds,
+        bytes: trainer.bytes(),
+        times: times.as_deref(),
+    };
+    report.print(out)
+}
+
+/// A run that is about to go on.
+struct Job {
+    run: Run,
+    folder: PathBuf,
+    setup: Setup,
+    model: Model,
+    state: State,
+}
+
+impl Job {
+    fn resumed(folder: &Path) -> Result<Self, CliError> {
+        let (run, setup, model, state) = Run::open(folder)?;
+        Ok(Self {
+            run,
+            folder: folder.into(),
+            setup,
+            model,
+            state,
+        })
+    }
+
+    fn begun(args: &TrainArgs, out: &Output) -> Result<Self, CliError> {
+        let (Some(name), Some(data), Some(folder)) = (&args.model, &args.data, &args.out) else {
+            return Err(CliError::usage("give a model, --data and --out, or --resume"));
+        };
+        let loaded = data::load(data)?;
+        let mut model = model(name, &loaded.dataset, args, out)?;
+        let described = loaded.preprocess.or_else(|| model.preprocess.clone());
+        let preprocess = args.preprocess.get().or(described).unwrap_or_else(|| {
+            if loaded.dataset.inputs().iter().any(|x| x.abs() > 16.0) {
+                out.warn("inputs are large and no preprocessing is given: try --scale 0.00392156862745098 for bytes");
+            }
+            Preprocess::default()
+        });
+        model.preprocess = Some(preprocess.clone());
+        let setup = Setup {
+            data: data.clone(),
+            test: args.test.clone(),
+            preprocess,
+            teacher: args.teacher.clone(),
+            plan: args.plan(loaded.dataset.len())?,
+        };
+        let (run, model) = Run::create(folder, &setup, &model)?;
+        let state = State::new(model.graph.clone()).map_err(TrainError::from)?;
+        Ok(Self {
+            run,
+            folder: folder.clone(),
+            setup,
+            model,
+            state,
+        })
+    }
+}
+
+/// The model of that name, or else of that file.
+fn model(name: &str, dataset: &Dataset, args: &TrainArgs, out: &Output) -> Result<Model, CliError> {
+    let labels = dataset.labels().unwrap_or_default();
+    let classes = labels
+        .iter()
+        .max()
+        .map_or(1, |&highest| highest + 1)
+        .max(dataset.class_names().len() as u32);
+    let dims: Vec<u32> = dataset.sample_shape().iter().map(|&dim| dim as u32).collect();
+    let misfit = |error| CliError::usage(format!("{name} does not fit samples of shape {dims:?}: {error}"));
+    let input = Shape::new(&dims).map_err(misfit)?;
+    if let Some(graph) = zoo::build(name, input, classes, args.init.unwrap_or_default(), args.seed()) {
+        return Ok(Model {
+            name: name.to_owned(),
+            graph: graph.map_err(misfit)?,
+            preprocess: None,
+            unused: Vec::new(),
+        });
+    }
+    let path = Path::new(name);
+    if !path.exists() {
+        let names: Vec<&str> = zoo::names().map(|(name, _)| name).collect();
+        return Err(CliError::usage(format!(
+            "`{name}` is neither a file nor a network{}; the networks are {}",
+            zoo::near(name),
+            names.join(", ")
+        )));
+    }
+    let mut model = Opened::new(path, out)?.source;
+    if let Some(init) = args.init {
+        init.apply(&mut model.graph, args.seed());
+    }
+    Ok(model)
+}
+
+/// A flag that Ctrl-C sets; a second one ends the process at once.
+fn interruption() -> Result<Arc<AtomicBool>, CliError> {
+    let flag = Arc::new(AtomicBool::new(false));
+    let own = Arc::clone(&flag);
+    let handler = move || {
+        if own.swap(true, Ordering::Relaxed) {
+            std::process::exit(super::error::INTERRUPTED.into());
+        }
+    };
+    ctrlc::set_handler(handler).map_err(|error| CliError::check(format!("cannot listen to Ctrl-C: {error}")))?;
+    Ok(flag)
+}
+
+/// Shows and keeps how a training goes.
+struct Watch<'a> {
+    run: &'a mut Run,
+    test: Option<Samples<'a>>,
+    plan: &'a Plan,
+    bar: &'a ProgressBar,
+    quiet: bool,
+    interrupted: Arc<AtomicBool>,
+    start: Instant,
+    /// Samples.
+    seen: u64,
+    /// The last accuracy.
+    last: Option<Evaluation>,
+}
+
+impl Hooks for Watch<'_> {
+    fn after_step(&mut self, _: &State, progress: &Progress) -> ControlFlow<()> {
+        self.seen += progress.samples as u64;
+        self.bar.inc(progress.samples as u64);
+        if progress.epoch.seen > 0 {
+            self.bar.set_message(format!("loss {:.4}", progress.epoch.mean_loss()));
+        }
+        // What is finished is not interrupted.
+        if self.interrupted.load(Ordering::Relaxed) && progress.step < progress.steps {
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn after_epoch(&mut self, state: &State, epoch: u64, seen: Sums) -> Result<(), TrainError> {
+        self.last = match &self.test {
+            Some(test) => Some(evaluate(state.graph(), test, self.plan.loss)?),
+            None => None,
+        };
+        let test = self.last.as_ref();
+        let line = json!({
+            "epoch": epoch,
+            "loss": seen.mean_loss(),
+            "accuracy": seen.accuracy(),
+            "test_loss": test.map(|test| test.loss),
+            "test_accuracy": test.map(|test| test.accuracy.fraction()),
+            "sparsity": state.sparsity(),
+        });
+        self.run.finish_epoch(line, state)?;
+        if !self.quiet {
+            let tested = test.map(|test| format!(", test {}", percent(test.accuracy.fraction())));
+            let text = format!(
+                "epoch {epoch} of {}: loss {:.4}, accuracy {}{}, {:.0} images/s",
+                self.plan.epochs,
+                seen.mean_loss(),
+                percent(seen.accuracy()),
+                tested.unwrap_or_default(),
+                self.seen as f64 / self.start.elapsed().as_secs_f64(),
+            );
+            self.bar.suspend(|| eprintln!("{text}"));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,73 @@
+//! Accuracy through the training graph.
+
+use secateur_format::graph::Graph;
+use secateur_format::{Op, ValueId};
+
+use super::data::Samples;
+use super::interpreter::Interpreter;
+use super::loss::{self, Loss};
+use crate::eval::{Accuracy, EvalError, argmax, labels};
+
+/// Samples at a time.
+const BATCH: usize = 256;
+
+/// What an evaluation found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Evaluation {
+    /// Per class.
+    pub accuracy: Accuracy,
+    /// The mean loss.
+    pub loss: f64,
+}
+
+/// The value that losses are taken of: the graph's output, or what a softmax at its end reads, because a
+/// loss has a softmax of its own.
+pub(super) fn logits(graph: &Graph) -> Option<ValueId> {
+    let &output = graph.outputs.first()?;
+    let node = graph.producer(output).and_then(|index| graph.nodes.get(index));
+    match node {
+        Some(node) if matches!(node.op, Op::Softmax { axis: 0 }) => node.inputs.first().copied(),
+        _ => Some(output),
+    }
+}
+
+/// The labels of samples that fit the graph.
+///
+/// # Errors
+/// An [`EvalError`].
+pub(super) fn fitting_labels<'d>(graph: &Graph, samples: &Samples<'d>) -> Result<&'d [u32], EvalError> {
+    let (inputs, outputs) = (graph.inputs.len(), graph.outputs.len());
+    let shapes = graph.shapes()?;
+    let (1, [output]) = (inputs, graph.outputs.as_slice()) else {
+        return Err(EvalError::Arity { inputs, outputs });
+    };
+    let classes = shapes[usize::from(output.0)].elems();
+    labels(samples.dataset, samples.preprocess, shapes[0], classes)
+}
+
+/// Runs all samples on the threads of the current rayon pool, with frozen statistics.
+///
+/// # Errors
+/// An [`EvalError`].
+pub fn evaluate(graph: &Graph, samples: &Samples<'_>, loss: Loss) -> Result<Evaluation, EvalError> {
+    let labels = fitting_labels(graph, samples)?;
+    let count = samples.dataset.len();
+    let output = logits(graph).unwrap_or(ValueId(0));
+    let mut interpreter = Interpreter::new(graph, output, BATCH.min(count))?;
+    let classes = graph.shapes()?[usize::from(output.0)].elems();
+    let (mut accuracy, mut total, mut gradient) = (Accuracy::new(classes), 0.0, vec![0.0; classes]);
+    for first in (0..count).step_by(BATCH) {
+        let batch = BATCH.min(count - first);
+        interpreter.set_inputs(batch, |i, x| samples.plain(first + i, x));
+        interpreter.forward(graph);
+        let outputs = interpreter.output();
+        for (y, &label) in outputs.chunks_exact(classes).zip(&labels[first..]) {
+            accuracy.add(label as usize, argmax(y) == Some(label as usize));
+            total += loss::sample(loss, None, label as usize, y, 1.0, &mut gradient);
+        }
+    }
+    Ok(Evaluation {
+        accuracy,
+        loss: total / count as f64,
+    })
+}
