@@ -99,7 +99,18 @@ fn every_json_field_is_documented() {
     let x = secateur::data::npy::write_f32(&folder.path("x.npy"), &[1, 8, 8], &[0.0; 64], Overwrite::Keep);
     x.unwrap();
     let runs: [&[&str]; 9] = [
-        &["prune", MODEL, "-o", "p.sct", "--sparsity", "0.5", "--data", DATA],
+        &[
+            "prune",
+            MODEL,
+            "-o",
+            "p.sct",
+            "--sparsity",
+            "0.5",
+            "--structured",
+            "0.5",
+            "--data",
+            DATA,
+        ],
         &["convert", MODEL, "-o", "c.sct"],
         &["inspect", "c.sct"],
         &["run", "c.sct", "--input", "x.npy", "-o", "y.npy"],
