@@ -40,10 +40,7 @@ impl Net {
     }
 
     pub(super) fn shape(&self, value: ValueId) -> Vec<u32> {
-        let shapes = self
-            .graph
-            .shapes()
-            .map_or_else(|_| vec![self.graph.inputs[0].shape], |s| s);
+        let shapes = self.graph.shapes().unwrap_or_else(|_| vec![self.graph.inputs[0].shape]);
         shapes[usize::from(value.0)].dims().to_vec()
     }
 
