@@ -29,6 +29,16 @@ impl Layer {
     }
 }
 
+/// Multiplications of all linear and convolution nodes, for one sample.
+pub(crate) fn multiplications(graph: &Graph, shapes: &[Shape]) -> u64 {
+    let outputs = shapes.iter().skip(graph.inputs.len());
+    let products = graph.nodes.iter().zip(outputs).filter_map(|(node, out)| {
+        let weights = graph.tensor(node.op.weight()?)?;
+        Some(out.elems() as u64 * u64::from(weights.cols))
+    });
+    products.sum()
+}
+
 /// The prunable layers of a graph, in execution order, a shared matrix once.
 pub fn layers(graph: &Graph, shapes: &[Shape]) -> Vec<Layer> {
     let mut layers: Vec<Layer> = Vec::new();

@@ -1,7 +1,8 @@
 //! Offline pruning, conversion and measurement of neural networks.
 //!
 //! The pipeline, each step a module: [`source`] imports a model, [`prune`](mod@prune)
-//! sets weights to zero by a [`criterion`] under a [`mask`] pattern, [`mod@lower`]
+//! sets weights to zero by a [`criterion`] under a [`mask`] pattern, [`structured`] removes
+//! channels, [`mod@lower`]
 //! folds and fuses, [`mod@emit`] chooses encodings, writes the `.sct` file and proves
 //! it against the dense [`reference`](mod@reference), [`mod@eval`] and [`mod@bench`] measure it,
 //! run by an [`mod@engine`]; [`advice`] says why it runs as it does.
@@ -23,4 +24,5 @@ pub mod prune;
 pub mod reference;
 pub mod save;
 pub mod source;
+pub mod structured;
 pub mod train;

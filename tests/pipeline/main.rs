@@ -16,4 +16,6 @@ mod predict;
 #[cfg(test)]
 mod structure;
 #[cfg(test)]
+mod structured;
+#[cfg(test)]
 mod support;

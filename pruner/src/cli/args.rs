@@ -18,7 +18,8 @@ use crate::data::Preprocess;
 use crate::emit::EncodingChoice;
 use crate::engine::Engine;
 use crate::mask::{Pattern, Scope};
-use crate::prune::{Fallback, Rule};
+use crate::prune::{Fallback, PruneOptions, Rule};
+use crate::structured::ChannelOptions;
 
 const MODEL_HELP: &str = "A .sct file, an .onnx file, a model.toml or its folder, or .safetensors beside a .toml";
 
@@ -42,7 +43,7 @@ pub(super) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Show what a model is made of
-    Inspect(ModelArg),
+    Inspect(InspectArgs),
     /// Prune a model in one shot and write it as .sct
     Prune(PruneArgs),
     /// Train a network, from scratch or from the weights it has
@@ -69,6 +70,15 @@ pub(super) enum Command {
 pub(super) struct ModelArg {
     #[arg(help = MODEL_HELP)]
     pub(super) model: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct InspectArgs {
+    #[command(flatten)]
+    pub(super) model: ModelArg,
+    /// Show which channels can only be removed together, and why
+    #[arg(long)]
+    pub(super) groups: bool,
 }
 
 /// How stored samples become network inputs.
@@ -196,22 +206,28 @@ pub(super) struct PruneArgs {
     pub(super) model: ModelArg,
     #[command(flatten)]
     pub(super) write: WriteArgs,
-    /// Fraction of the weights to remove, from 0 to below 1; N:M patterns fix it themselves
+    /// Fraction of the weights to set to zero, from 0 to below 1; N:M patterns fix it themselves
     #[arg(long, value_name = "S", allow_negative_numbers = true)]
-    pub(super) sparsity: Option<f64>,
+    sparsity: Option<f64>,
+    /// Fraction of the channels (filters, neurons) to remove first, with all that is coupled to them
+    #[arg(long, value_name = "S", allow_negative_numbers = true)]
+    structured: Option<f64>,
+    /// What is coupled keeps a multiple of N channels, or all
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "structured", value_parser = parse_round_to)]
+    round_to: usize,
     /// What is pruned together: unstructured, N:M (2:4), or RxC blocks (4x1)
     #[arg(long, default_value = "unstructured", value_parser = Pattern::from_str)]
-    pub(super) pattern: Pattern,
+    pattern: Pattern,
     /// Which weights go first
     #[arg(long, default_value = "magnitude", value_enum)]
-    pub(super) criterion: Criterion,
+    criterion: Criterion,
     /// Where weights compete
     #[arg(long, default_value = "global", value_enum)]
-    pub(super) scope: Scope,
+    scope: Scope,
     /// What to do with layers that the pattern does not divide
     #[arg(long, default_value = "dense", value_enum)]
-    pub(super) fallback: Fallback,
-    /// Leave layers dense whose name matches (repeatable); wins over --layer
+    fallback: Fallback,
+    /// Leave layers dense whose name matches, with all their channels (repeatable); wins over --layer
     #[arg(long, value_name = "REGEX")]
     skip: Vec<Regex>,
     /// Another sparsity for layers whose name matches (repeatable, the last that matches counts)
@@ -219,20 +235,57 @@ pub(super) struct PruneArgs {
     layer: Vec<Rule>,
     /// Seed of the random criterion
     #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
-    pub(super) seed: u64,
+    seed: u64,
     /// A data set: accuracy before and after is reported
     #[arg(long, value_name = "D")]
     pub(super) data: Option<PathBuf>,
 }
 
 impl PruneArgs {
-    pub(super) fn rules(&self) -> Vec<Rule> {
+    /// Which weights to set to zero. Where channels are removed, none need be.
+    pub(super) fn options(&self) -> PruneOptions {
+        let none = self
+            .structured
+            .map(|_| 0.0)
+            .filter(|_| self.pattern == Pattern::Unstructured);
+        PruneOptions {
+            sparsity: self.sparsity.or(none),
+            pattern: self.pattern,
+            criterion: self.criterion,
+            scope: self.scope,
+            fallback: self.fallback,
+            rules: self.rules(),
+            seed: self.seed,
+        }
+    }
+
+    /// Which channels to remove.
+    pub(super) fn channels(&self) -> Option<ChannelOptions> {
+        Some(ChannelOptions {
+            fraction: self.structured?,
+            round_to: self.round_to,
+            criterion: self.criterion,
+            scope: self.scope,
+            skip: self.skip.clone(),
+            seed: self.seed,
+        })
+    }
+
+    fn rules(&self) -> Vec<Rule> {
         let skips = self.skip.iter().map(|layers| Rule {
             layers: layers.clone(),
             sparsity: 0.0,
         });
         self.layer.iter().cloned().chain(skips).collect()
     }
+}
+
+fn parse_round_to(text: &str) -> Result<usize, String> {
+    let count: usize = text.parse().map_err(|_| format!("`{text}` is not a number"))?;
+    if (1..=1024).contains(&count) {
+        return Ok(count);
+    }
+    Err("must be from 1 to 1024".to_owned())
 }
 
 fn parse_rule(text: &str) -> Result<Rule, String> {

@@ -8,6 +8,7 @@ use crate::emit::{CheckError, EmitError};
 use crate::eval::EvalError;
 use crate::prune::PruneError;
 use crate::source::SourceError;
+use crate::structured::ChannelError;
 use crate::train::{CheckpointError, RunError, TrainError};
 
 /// A check failed.
@@ -101,6 +102,16 @@ impl From<PruneError> for CliError {
     fn from(error: PruneError) -> Self {
         let code = match error {
             PruneError::Graph(_) | PruneError::NoLayers => UNREADABLE,
+            _ => USAGE,
+        };
+        Self::new(code, error)
+    }
+}
+
+impl From<ChannelError> for CliError {
+    fn from(error: ChannelError) -> Self {
+        let code = match error {
+            ChannelError::Graph(_) => UNREADABLE,
             _ => USAGE,
         };
         Self::new(code, error)

@@ -5,11 +5,13 @@ use secateur_format::plan::planner::{PlanOptions, plan};
 use secateur_format::{Model, Shape};
 use serde_json::{Value, json};
 
-use super::args::ModelArg;
+use super::args::InspectArgs;
 use super::error::CliError;
+use super::groups::{groups_json, groups_text};
 use super::model::{Opened, plan_options};
 use super::output::{Output, percent, table, thousands};
 use crate::lower::lower;
+use crate::structured::Coupling;
 
 /// A node, as it is shown.
 struct Row<'g> {
@@ -27,9 +29,10 @@ struct Weights {
     stored: Option<(String, &'static str, u64)>,
 }
 
-pub(super) fn run(args: &ModelArg, out: &Output) -> Result<(), CliError> {
-    let opened = Opened::new(&args.model, out)?;
-    let invalid = |error| CliError::unreadable(&args.model, error);
+pub(super) fn run(args: &InspectArgs, out: &Output) -> Result<(), CliError> {
+    let path = &args.model.model;
+    let opened = Opened::new(path, out)?;
+    let invalid = |error| CliError::unreadable(path, error);
     let graph = &opened.source.graph;
     let shapes = graph.shapes().map_err(invalid)?;
     let model = opened.sct()?;
@@ -43,7 +46,7 @@ pub(super) fn run(args: &ModelArg, out: &Output) -> Result<(), CliError> {
         .as_ref()
         .map_or(plan.arena_bytes, |model| model.plan().arena_bytes());
     let info: Vec<(&str, &str)> = model.iter().flat_map(Model::info).collect();
-    let file_bytes = std::fs::metadata(&args.model)
+    let file_bytes = std::fs::metadata(path)
         .ok()
         .filter(|meta| meta.is_file())
         .map(|meta| meta.len());
@@ -59,6 +62,7 @@ pub(super) fn run(args: &ModelArg, out: &Output) -> Result<(), CliError> {
             weights: weights(&opened, model.as_ref(), node),
         })
         .collect();
+    let coupling = Coupling::new(graph).map_err(invalid)?;
     let value = |name: &str, shape: Shape| json!({"name": name, "shape": shape.dims()});
     let outputs = || {
         graph
@@ -77,6 +81,7 @@ pub(super) fn run(args: &ModelArg, out: &Output) -> Result<(), CliError> {
         "preprocess": opened.source.preprocess.as_ref().map(|p| json!({"scale": p.scale, "mean": p.mean, "std": p.std})),
         "info": info.iter().map(|(key, value)| json!({"key": key, "value": value})).collect::<Vec<_>>(),
         "nodes": rows.iter().map(row_json).collect::<Vec<_>>(),
+        "groups": groups_json(graph, &coupling),
     });
     out.result(&json, || {
         let mut text = format!("{}: {} parameters", opened.source.name, thousands(parameters as u64));
@@ -118,7 +123,12 @@ pub(super) fn run(args: &ModelArg, out: &Output) -> Result<(), CliError> {
             "zeros",
             "bytes",
         ];
-        text + &table(&header, 5, rows.iter().map(row_cells))
+        text += &table(&header, 5, rows.iter().map(row_cells));
+        text + &if args.groups {
+            groups_text(graph, &coupling)
+        } else {
+            String::new()
+        }
     })?;
     Ok(())
 }

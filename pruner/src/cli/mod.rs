@@ -9,6 +9,7 @@ mod engine;
 mod error;
 mod eval;
 mod explain;
+mod groups;
 mod inspect;
 mod kernels;
 mod model;

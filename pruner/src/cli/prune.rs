@@ -9,12 +9,14 @@ use super::convert::{check_output, make, report_json, report_text, save};
 use super::error::CliError;
 use super::eval::evaluate;
 use super::model::{Opened, dense_options, read};
-use super::output::{Output, percent};
+use super::output::{Output, percent, table, thousands};
 use crate::criterion::Criterion;
 use crate::data;
 use crate::engine::Engine;
 use crate::eval::Accuracy;
+use crate::mask::Scope;
 use crate::prune::{PruneOptions, PruneReport, prune};
+use crate::structured::{ChannelOptions, ChannelReport, remove_channels};
 
 pub(super) fn run(args: &PruneArgs, out: &Output) -> Result<(), CliError> {
     let (path, output) = (&args.model.model, &args.write.output);
@@ -23,23 +25,20 @@ pub(super) fn run(args: &PruneArgs, out: &Output) -> Result<(), CliError> {
     let data = args.data.as_deref().map(data::load).transpose()?;
     let described = data.as_ref().and_then(|loaded| loaded.preprocess.clone());
     let preprocess = opened.preprocess(args.write.preprocess.get(), described)?;
-    let options = PruneOptions {
-        sparsity: args.sparsity,
-        pattern: args.pattern,
-        criterion: args.criterion,
-        scope: args.scope,
-        fallback: args.fallback,
-        rules: args.rules(),
-        seed: args.seed,
-    };
     let mut graph: Graph = opened.source.graph.clone();
+    let channels = args.channels();
+    let removed = channels
+        .as_ref()
+        .map(|options| remove_channels(&mut graph, options))
+        .transpose()?;
+    let options = args.options();
     let report = prune(&mut graph, &options)?;
     for layer in &report.layers {
         if let (Some(note), false) = (&layer.note, layer.skipped) {
             out.warn(&format!("{}: {note}", layer.name));
         }
     }
-    let emitted = make(&graph, &args.write, &preprocess, info(args), out)?;
+    let emitted = make(&graph, &args.write, &preprocess, info(&options, channels.as_ref()), out)?;
     let accuracy = |bytes: &[u8], what| match &data {
         Some(loaded) => evaluate(
             &read(bytes, path)?,
@@ -62,29 +61,71 @@ pub(super) fn run(args: &PruneArgs, out: &Output) -> Result<(), CliError> {
 
     let mut json = report_json(output, &emitted);
     json["pruning"] = json!(report);
+    json["structured"] = json!(removed);
     json["accuracy_before"] = json!(before.as_ref().map(Accuracy::fraction));
     json["accuracy_after"] = json!(after.as_ref().map(Accuracy::fraction));
     out.result(&json, || {
-        let text = report_text(output, &emitted);
+        let text = removed.as_ref().map_or(String::new(), channel_text) + &report_text(output, &emitted);
         text + &summary(&options, &report) + &accuracy_text(before.as_ref(), after.as_ref())
     })?;
     Ok(())
 }
 
 /// How the model was pruned, for the file.
-fn info(args: &PruneArgs) -> Vec<(String, String)> {
-    let sparsity = args.pattern.fixed_sparsity().or(args.sparsity).unwrap_or(0.0);
-    let mut text = format!("{} {} {:?} {sparsity}", args.criterion, args.pattern, args.scope).to_lowercase();
-    for rule in args.rules() {
-        text += &format!(" {}={}", rule.layers, rule.sparsity);
+fn info(options: &PruneOptions, channels: Option<&ChannelOptions>) -> Vec<(String, String)> {
+    let lower = |scope: Scope| format!("{scope:?}").to_lowercase();
+    let seed = |criterion, seed| match criterion {
+        Criterion::Random => format!(" seed {seed}"),
+        _ => String::new(),
+    };
+    let sparsity = options.pattern.fixed_sparsity().or(options.sparsity).unwrap_or(0.0);
+    let (criterion, pattern, scope) = (options.criterion, options.pattern, lower(options.scope));
+    let mut zeros = format!("{criterion} {pattern} {scope} {sparsity}");
+    for rule in &options.rules {
+        zeros += &format!(" {}={}", rule.layers, rule.sparsity);
     }
-    if args.criterion == Criterion::Random {
-        text += &format!(" seed {}", args.seed);
-    }
-    vec![("pruning".to_owned(), text)]
+    zeros += &seed(criterion, options.seed);
+    let removed = channels.map(|channels| {
+        let (criterion, scope) = (channels.criterion, lower(channels.scope));
+        let mut text = format!(
+            "{criterion} {scope} {} round_to {}",
+            channels.fraction, channels.round_to
+        );
+        for rule in &channels.skip {
+            text += &format!(" {rule}=0");
+        }
+        text + &seed(criterion, channels.seed)
+    });
+    let structured = removed.map(|text| ("structured".to_owned(), text));
+    structured.into_iter().chain([("pruning".to_owned(), zeros)]).collect()
+}
+
+/// What was removed, group by group and in all.
+fn channel_text(report: &ChannelReport) -> String {
+    let rows = report.groups.iter().map(|group| {
+        vec![
+            group.name.clone(),
+            group.note.clone().unwrap_or_default(),
+            group.before.to_string(),
+            group.after.to_string(),
+        ]
+    });
+    let (before, after) = (report.before, report.after);
+    let less = |what: &str, before: u64, after: u64| {
+        let part = percent(after as f64 / before.max(1) as f64);
+        format!("{what}: {} of {}, {part}\n", thousands(after), thousands(before))
+    };
+    table(&["coupled with", "", "channels", "kept"], 2, rows)
+        + &less("parameters", before.parameters, after.parameters)
+        + &less("multiplications", before.multiplications, after.multiplications)
+        + &less("bytes in f32", before.bytes, after.bytes)
+        + "\n"
 }
 
 fn summary(options: &PruneOptions, report: &PruneReport) -> String {
+    if options.sparsity == Some(0.0) && report.sparsity == 0.0 {
+        return String::new();
+    }
     format!(
         "pruned by {}, {}: {} of the linear and convolution weights, {} of all parameters\n",
         options.criterion,

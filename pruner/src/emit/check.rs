@@ -11,6 +11,7 @@ use secateur_runtime::{ArenaBuf, Model, RunError};
 use thiserror::Error;
 
 use crate::engine::Engine;
+use crate::layer::multiplications;
 use crate::reference;
 use crate::source::sct;
 
@@ -119,13 +120,8 @@ fn unsupported(what: impl std::fmt::Display) -> CheckError {
 /// Inputs tried with a graph.
 fn sample_count(graph: &Graph) -> Result<usize, CheckError> {
     let shapes = graph.shapes().map_err(unsupported)?;
-    let (nodes, outputs) = (shapes.iter().skip(graph.inputs.len()), &graph.outputs);
-    let products = graph.nodes.iter().zip(nodes).filter_map(|(node, out)| {
-        let weights = graph.tensor(node.op.weight()?)?;
-        Some(out.elems() as u64 * u64::from(weights.cols))
-    });
-    let smallest = outputs.iter().map(|id| shapes[usize::from(id.0)].elems()).min();
-    let large = products.sum::<u64>() >= LARGE.0 && smallest >= Some(LARGE.1);
+    let smallest = graph.outputs.iter().map(|id| shapes[usize::from(id.0)].elems()).min();
+    let large = multiplications(graph, &shapes) >= LARGE.0 && smallest >= Some(LARGE.1);
     Ok(if large { 1 } else { SAMPLES })
 }
 

@@ -4,4 +4,5 @@ mod pattern;
 mod select;
 
 pub use pattern::{Misfit, Pattern};
+pub(crate) use select::prune_count;
 pub use select::{Guard, Quota, Scope, select};

@@ -133,7 +133,7 @@ fn rank(candidates: &mut [Candidate]) {
 }
 
 /// `round_half_to_even(sparsity · units)`.
-fn prune_count(sparsity: f64, units: usize) -> usize {
+pub(crate) fn prune_count(sparsity: f64, units: usize) -> usize {
     ((sparsity * units as f64).round_ties_even() as usize).min(units)
 }
 

@@ -33,6 +33,7 @@ fn inspect_shows_the_same_network_whatever_its_form() {
             "arena_bytes",
             "arena_lower_bound_bytes",
             "file_bytes",
+            "groups",
             "info",
             "inputs",
             "name",
@@ -100,8 +101,10 @@ fn prune_reports_what_it_wrote() {
         "pruning",
         "ratio",
         "sparsity",
+        "structured",
     ];
     assert_eq!(keys(&found), expected);
+    assert!(found["structured"].is_null());
     assert_eq!(found["output"], "p.sct");
     assert_eq!(found["bytes"], bytes(folder.path("p.sct")).len());
     let ratio = number(&found, "dense_bytes") / number(&found, "bytes");
@@ -668,4 +671,82 @@ fn demo_needs_nothing() {
     let written = bytes(folder.path("demo.sct")).len();
     assert!(variants.iter().any(|variant| variant["bytes"] == written));
     folder.ok(&["verify", "demo.sct"]);
+}
+
+#[test]
+fn prune_removes_channels_and_prunes_what_is_left() {
+    let folder = Folder::new();
+    let prune = |name: &str, more: &[&str]| {
+        folder.json(
+            &[
+                &["prune", ONNX, "-o", name, "--structured", "0.5", "--scope", "layer"],
+                more,
+            ]
+            .concat(),
+        )
+    };
+    let dense = prune("dense.sct", &[]);
+    let structured = &dense["structured"];
+    assert_eq!(keys(structured), ["after", "before", "groups"]);
+    assert_eq!(keys(&structured["after"]), ["bytes", "multiplications", "parameters"]);
+    let groups = structured["groups"].as_array().unwrap();
+    assert_eq!(keys(&groups[0]), ["after", "before", "layers", "name", "note"]);
+    for group in groups {
+        let part = if group["note"].is_null() { 0.5 } else { 1.0 };
+        assert_eq!(number(group, "after"), part * number(group, "before"), "{group}");
+    }
+    assert_eq!(dense["pruning"]["sparsity"], 0.0);
+    let parameters = |name: &str| number(&folder.json(&["inspect", name]), "parameters");
+    // Batch norms are folded in the file.
+    assert!(parameters("dense.sct") <= number(&structured["after"], "parameters"));
+    assert!(parameters("dense.sct") < 0.3 * number(&structured["before"], "parameters"));
+    assert_eq!(folder.json(&["inspect", "dense.sct"])["info"][1]["key"], "structured");
+
+    let both = prune("both.sct", &["--sparsity", "0.8"]);
+    assert_eq!(both["structured"]["after"], structured["after"]);
+    assert!((number(&both["pruning"], "sparsity") - 0.8).abs() < 0.01);
+    assert!(number(&both, "bytes") < number(&dense, "bytes"));
+
+    let rounded = prune("rounded.sct", &["--round-to", "16"]);
+    for group in rounded["structured"]["groups"].as_array().unwrap() {
+        assert!(
+            !group["note"].is_null() || number(group, "after") % 16.0 == 0.0,
+            "{group}"
+        );
+    }
+    let name = groups[1]["name"].as_str().unwrap();
+    let skipped = prune("skipped.sct", &["--skip", &format!("^{name}$")]);
+    let skipped = &skipped["structured"]["groups"][1];
+    assert_eq!(skipped["after"], skipped["before"]);
+
+    let text = folder.ok(&["prune", ONNX, "-o", "t.sct", "--structured", "0.5"]);
+    assert!(
+        text.contains("multiplications: ") && text.contains("is an input of the graph"),
+        "{text}"
+    );
+    folder.fails(1, &["verify", "t.sct", "--against", ONNX]);
+}
+
+#[test]
+fn inspect_shows_what_is_coupled_and_why() {
+    let folder = Folder::new();
+    let found = folder.json(&["inspect", ONNX]);
+    let groups = found["groups"].as_array().unwrap();
+    let expected = ["channels", "layers", "members", "name", "pins", "ties", "width"];
+    assert_eq!(keys(&groups[0]), expected);
+    assert!(groups[0]["pins"][0].as_str().unwrap().contains("input of the graph"));
+    let texts = |field: &str| -> String {
+        let lists = groups.iter().filter_map(|group| group[field].as_array());
+        lists.flatten().filter_map(|text| text.as_str()).collect()
+    };
+    assert!(texts("ties").contains("joins"));
+    let member = &groups[1]["members"][0];
+    assert_eq!(keys(member), ["count", "node", "tensor", "what"]);
+    assert_eq!((&member["what"], &member["count"]), (&json!("rows"), &json!(1)));
+
+    let text = folder.ok(&["inspect", ONNX, "--groups"]);
+    for line in ["  stays: ", "  coupled: add ", "  with each: 1 rows of "] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    assert!(!folder.ok(&["inspect", ONNX]).contains("coupled"));
 }

@@ -64,6 +64,13 @@ fn wrong_usage_is_2() {
     prune(&["--sparsity", "0.5", "--skip", "("]);
     prune(&["--sparsity", "0.5", "--seed", "-1"]);
     prune(&["--sparsity", "0.5", "--bogus"]);
+    for fraction in ["1", "-0.5", "nan", "half"] {
+        prune(&["--structured", fraction]);
+    }
+    assert!(prune(&["--structured", "0.5", "--skip", "."]).contains("no channel would be removed"));
+    assert!(prune(&["--structured", "0.5", "--pattern", "4x1"]).contains("needs a sparsity"));
+    prune(&["--structured", "0.5", "--round-to", "0"]);
+    prune(&["--sparsity", "0.5", "--round-to", "8"]);
     for (flag, value) in [
         ("--encoding", "zip"),
         ("--encoding", "nm2"),

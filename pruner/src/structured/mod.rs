@@ -1,0 +1,158 @@
+//! Structured pruning: channels leave the graph, with everything that is coupled to them, and
+//! what stays is a smaller dense graph like any other.
+
+mod choose;
+mod classes;
+mod coupling;
+mod propagate;
+mod remove;
+#[cfg(test)]
+mod tests;
+
+use regex::Regex;
+use secateur_format::graph::{Graph, GraphError};
+use thiserror::Error;
+
+pub use choose::{choose, scores};
+pub use coupling::{Axis, Coupling, Group, Slices};
+pub use remove::remove;
+
+use crate::criterion::Criterion;
+use crate::layer::multiplications;
+use crate::mask::Scope;
+
+/// How to remove channels.
+#[derive(Clone, Debug)]
+pub struct ChannelOptions {
+    /// Fraction of the removable channels to remove.
+    pub fraction: f64,
+    /// Each group keeps a multiple of so many channels, or all.
+    pub round_to: usize,
+    /// Which channels go first.
+    pub criterion: Criterion,
+    /// Where they compete.
+    pub scope: Scope,
+    /// Groups with a layer of a matching name keep all channels.
+    pub skip: Vec<Regex>,
+    /// Seed of random scores.
+    pub seed: u64,
+}
+
+/// What happened to a group.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct RemovedGroup {
+    /// The group's name.
+    pub name: String,
+    /// Nodes whose outputs they are.
+    pub layers: Vec<String>,
+    /// Channels before.
+    pub before: usize,
+    /// Channels after.
+    pub after: usize,
+    /// Why it was left as it is.
+    pub note: Option<String>,
+}
+
+/// The size of a graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Size {
+    /// Numbers in all constants.
+    pub parameters: u64,
+    /// Multiplications of linear and convolution layers, for one sample.
+    pub multiplications: u64,
+    /// Of the constants in f32.
+    pub bytes: u64,
+}
+
+impl Size {
+    /// The size of `graph`.
+    ///
+    /// # Errors
+    /// A [`GraphError`] if the graph is not valid.
+    pub fn new(graph: &Graph) -> Result<Self, GraphError> {
+        let parameters = graph.tensors.iter().map(|tensor| tensor.data.len() as u64).sum();
+        Ok(Self {
+            parameters,
+            multiplications: multiplications(graph, &graph.shapes()?),
+            bytes: 4 * parameters,
+        })
+    }
+}
+
+/// What removal did.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct ChannelReport {
+    /// Group by group.
+    pub groups: Vec<RemovedGroup>,
+    /// The graph as it was.
+    pub before: Size,
+    /// The graph as it is.
+    pub after: Size,
+}
+
+/// Why channels cannot be removed as asked.
+#[derive(Debug, Error)]
+pub enum ChannelError {
+    /// The graph is not valid.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    /// The fraction is outside 0..1.
+    #[error("{0} is not a fraction of channels from 0 to below 1 (0.5 = half of them removed)")]
+    Fraction(f64),
+    /// Nothing would be removed.
+    #[error(
+        "no channel would be removed: each of the {groups} groups is pinned, skipped, or so small that rounding \
+         keeps all of it; `inspect --groups` shows them"
+    )]
+    Nothing {
+        /// How many groups there are.
+        groups: usize,
+    },
+}
+
+/// Removes channels of `graph`.
+///
+/// # Errors
+/// A [`ChannelError`]; the graph is then unchanged.
+pub fn remove_channels(graph: &mut Graph, options: &ChannelOptions) -> Result<ChannelReport, ChannelError> {
+    if !(0.0..1.0).contains(&options.fraction) {
+        return Err(ChannelError::Fraction(options.fraction));
+    }
+    let coupling = Coupling::new(graph)?;
+    let scores = scores(graph, &coupling, options.criterion, options.seed);
+    let skipped = |group: &Group| {
+        let matches = |rule: &&Regex| group.layers.iter().any(|layer| rule.is_match(layer));
+        options.skip.iter().find(matches)
+    };
+    let keep = choose(
+        &coupling,
+        &scores,
+        |group| skipped(group).is_none(),
+        options.fraction,
+        options.scope,
+        options.round_to,
+    );
+    if options.fraction > 0.0 && keep.iter().all(|&keep| keep) {
+        let groups = coupling.groups.len();
+        return Err(ChannelError::Nothing { groups });
+    }
+    let smaller = remove(graph, &coupling, &keep)?;
+    let row = |group: &Group| {
+        let kept = group.channels.iter().filter(|&&channel| keep[channel]).count();
+        let rule = || skipped(group).map(|rule| format!("skipped by the rule `{rule}`"));
+        RemovedGroup {
+            name: group.name.clone(),
+            layers: group.layers.clone(),
+            before: group.channels.len() * group.width,
+            after: kept * group.width,
+            note: group.pins.first().cloned().or_else(rule),
+        }
+    };
+    let report = ChannelReport {
+        groups: coupling.groups.iter().map(row).collect(),
+        before: Size::new(graph)?,
+        after: Size::new(&smaller)?,
+    };
+    *graph = smaller;
+    Ok(report)
+}

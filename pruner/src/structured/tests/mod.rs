@@ -1,0 +1,4 @@
+mod choice;
+mod groups;
+mod net;
+mod oracle;
