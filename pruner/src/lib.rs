@@ -22,5 +22,6 @@ pub mod mask;
 pub mod prune;
 pub mod reference;
 pub mod save;
+pub mod schedule;
 pub mod source;
 pub mod train;

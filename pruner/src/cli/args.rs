@@ -226,7 +226,8 @@ impl PruneArgs {
     pub(super) fn rules(&self) -> Vec<Rule> {
         let skips = self.skip.iter().map(|layers| Rule {
             layers: layers.clone(),
-            sparsity: 0.0,
+            sparsity: Some(0.0),
+            bounds: None,
         });
         self.layer.iter().cloned().chain(skips).collect()
     }
@@ -239,7 +240,8 @@ fn parse_rule(text: &str) -> Result<Rule, String> {
     let sparsity = sparsity.parse().map_err(|_| format!("`{sparsity}` is not a number"))?;
     Ok(Rule {
         layers: Regex::new(pattern).map_err(|e| e.to_string())?,
-        sparsity,
+        sparsity: Some(sparsity),
+        bounds: None,
     })
 }
 

@@ -155,6 +155,7 @@ impl From<TrainError> for CliError {
     fn from(error: TrainError) -> Self {
         match error {
             TrainError::Checkpoint(error) => error.into(),
+            TrainError::Prune(error) => error.into(),
             TrainError::Teacher { .. } => Self::usage(error),
             TrainError::Diverged { .. } => Self::check(error),
             error => Self::new(UNREADABLE, error),

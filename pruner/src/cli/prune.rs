@@ -14,6 +14,7 @@ use crate::criterion::Criterion;
 use crate::data;
 use crate::engine::Engine;
 use crate::eval::Accuracy;
+use crate::mask::Bounds;
 use crate::prune::{PruneOptions, PruneReport, prune};
 
 pub(super) fn run(args: &PruneArgs, out: &Output) -> Result<(), CliError> {
@@ -29,6 +30,7 @@ pub(super) fn run(args: &PruneArgs, out: &Output) -> Result<(), CliError> {
         criterion: args.criterion,
         scope: args.scope,
         fallback: args.fallback,
+        bounds: Bounds::default(),
         rules: args.rules(),
         seed: args.seed,
     };
@@ -76,7 +78,7 @@ fn info(args: &PruneArgs) -> Vec<(String, String)> {
     let sparsity = args.pattern.fixed_sparsity().or(args.sparsity).unwrap_or(0.0);
     let mut text = format!("{} {} {:?} {sparsity}", args.criterion, args.pattern, args.scope).to_lowercase();
     for rule in args.rules() {
-        text += &format!(" {}={}", rule.layers, rule.sparsity);
+        text += &format!(" {}={}", rule.layers, rule.sparsity.unwrap_or(sparsity));
     }
     if args.criterion == Criterion::Random {
         text += &format!(" seed {}", args.seed);

@@ -1,7 +1,11 @@
 //! Masks: which weights stay. Patterns shape them, scopes share out the sparsity.
 
 mod pattern;
+mod scope;
 mod select;
+mod similarity;
 
 pub use pattern::{Misfit, Pattern};
-pub use select::{Guard, Quota, Scope, select};
+pub use scope::{Bounds, Extents, Scope, erk};
+pub use select::{Guard, Pool, Quota, select};
+pub use similarity::{Overlap, overlap};
