@@ -20,6 +20,7 @@ pub mod lower;
 pub mod machine;
 pub mod mask;
 pub mod prune;
+pub mod recipe;
 pub mod reference;
 pub mod save;
 pub mod schedule;

@@ -16,13 +16,14 @@ use crate::emit::{Choice, EmitOptions, Emitted, EncodingChoice, TOLERANCE, emit}
 use crate::save::{Overwrite, write_file};
 
 pub(super) fn run(args: &ConvertArgs, out: &Output) -> Result<(), CliError> {
-    check_output(&args.write.output, args.write.force)?;
+    let output = args.write.output()?;
+    check_output(output, args.write.force)?;
     let opened = Opened::new(&args.model.model, out)?;
     let preprocess = opened.preprocess(args.write.preprocess.get(), None)?;
     let emitted = make(&opened.source.graph, &args.write, &preprocess, Vec::new(), out)?;
-    save(&args.write.output, args.write.force, &emitted.bytes)?;
-    let json = report_json(&args.write.output, &emitted);
-    out.result(&json, || report_text(&args.write.output, &emitted))?;
+    save(output, args.write.force, &emitted.bytes)?;
+    let json = report_json(output, &emitted);
+    out.result(&json, || report_text(output, &emitted))?;
     Ok(())
 }
 

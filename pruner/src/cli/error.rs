@@ -7,6 +7,8 @@ use crate::data::DataError;
 use crate::emit::{CheckError, EmitError};
 use crate::eval::EvalError;
 use crate::prune::PruneError;
+use crate::recipe::RecipeError;
+use crate::recipe::run::RunError as RecipeRunError;
 use crate::source::SourceError;
 use crate::train::{CheckpointError, RunError, TrainError};
 
@@ -166,5 +168,29 @@ impl From<TrainError> for CliError {
 impl From<EvalError> for CliError {
     fn from(error: EvalError) -> Self {
         Self::new(UNREADABLE, error)
+    }
+}
+
+impl From<RecipeError> for CliError {
+    fn from(error: RecipeError) -> Self {
+        Self::usage(error)
+    }
+}
+
+impl From<RecipeRunError> for CliError {
+    fn from(error: RecipeRunError) -> Self {
+        match error {
+            RecipeRunError::Exists { .. } | RecipeRunError::Changed { .. } => Self::usage(error),
+            RecipeRunError::Interrupted { .. } => Self::interrupted(error),
+            RecipeRunError::Budget { .. } => Self::check(error),
+            RecipeRunError::Recipe(error) => error.into(),
+            RecipeRunError::Model(error) => error.into(),
+            RecipeRunError::Prune(error) => error.into(),
+            RecipeRunError::Train(error) => error.into(),
+            RecipeRunError::Checkpoint(error) => error.into(),
+            RecipeRunError::Eval(error) => error.into(),
+            RecipeRunError::Emit(error) => error.into(),
+            RecipeRunError::Graph(_) | RecipeRunError::Run(_) => Self::new(UNREADABLE, error),
+        }
     }
 }

@@ -3,6 +3,7 @@
 
 mod args;
 mod bench;
+mod compare;
 mod convert;
 mod demo;
 mod engine;
@@ -10,10 +11,14 @@ mod error;
 mod eval;
 mod explain;
 mod inspect;
+mod interrupt;
 mod kernels;
+mod masks;
 mod model;
 mod output;
 mod prune;
+mod recipe;
+mod recipe_run;
 mod run;
 mod train;
 mod verify;
@@ -65,5 +70,8 @@ fn dispatch(cli: &Cli) -> Result<(), CliError> {
         Command::Bench(args) => bench::run(args, &out),
         Command::Kernels => kernels::run(&out),
         Command::Demo(args) => demo::run(args, &out),
+        Command::Recipe(args) => recipe::run(args, &out),
+        Command::Masks(args) => masks::run(args, &out),
+        Command::Compare(args) => compare::run(args, &out),
     }
 }

@@ -1,5 +1,7 @@
 //! `secateur prune`
 
+use std::path::PathBuf;
+
 use secateur_format::graph::Graph;
 use secateur_runtime::ArenaBuf;
 use serde_json::json;
@@ -10,30 +12,46 @@ use super::error::CliError;
 use super::eval::evaluate;
 use super::model::{Opened, dense_options, read};
 use super::output::{Output, percent};
+use super::recipe_run;
 use crate::criterion::Criterion;
 use crate::data;
 use crate::engine::Engine;
 use crate::eval::Accuracy;
-use crate::mask::Bounds;
 use crate::prune::{PruneOptions, PruneReport, prune};
+use crate::recipe::{Kind, Recipe};
 
 pub(super) fn run(args: &PruneArgs, out: &Output) -> Result<(), CliError> {
-    let (path, output) = (&args.model.model, &args.write.output);
+    if let Some(folder) = &args.run.resume {
+        let asked = args.run.asked().then(|| args.recipe()).transpose()?;
+        return recipe_run::run(folder, true, asked.as_ref(), None, out);
+    }
+    let recipe = args.recipe()?;
+    if args.run.dry_run {
+        let text = toml::to_string_pretty(&recipe).map_err(CliError::check)?;
+        return Ok(out.result(&json!(recipe), || text)?);
+    }
+    if let Some(folder) = &args.run.folder {
+        return recipe_run::run(folder, false, Some(&recipe), args.write.preprocess.get(), out);
+    }
+    if recipe.needs_samples() || recipe.prune.max_drop.is_some() || recipe.schedule.kind != Kind::OneShot {
+        return Err(CliError::usage(
+            "this recipe trains, corrects or searches: give it a folder with --run DIR",
+        ));
+    }
+    one_shot(args, &recipe, out)
+}
+
+/// No folder, no training: from the model to the file.
+fn one_shot(args: &PruneArgs, recipe: &Recipe, out: &Output) -> Result<(), CliError> {
+    let missing = || CliError::usage("give a model");
+    let path = &PathBuf::from(recipe.model.as_ref().ok_or_else(missing)?);
+    let output = args.write.output()?;
     check_output(output, args.write.force)?;
     let opened = Opened::new(path, out)?;
-    let data = args.data.as_deref().map(data::load).transpose()?;
+    let data = recipe.data.test.as_deref().map(data::load).transpose()?;
     let described = data.as_ref().and_then(|loaded| loaded.preprocess.clone());
     let preprocess = opened.preprocess(args.write.preprocess.get(), described)?;
-    let options = PruneOptions {
-        sparsity: args.sparsity,
-        pattern: args.pattern,
-        criterion: args.criterion,
-        scope: args.scope,
-        fallback: args.fallback,
-        bounds: Bounds::default(),
-        rules: args.rules(),
-        seed: args.seed,
-    };
+    let options = recipe.options(recipe.prune.sparsity);
     let mut graph: Graph = opened.source.graph.clone();
     let report = prune(&mut graph, &options)?;
     for layer in &report.layers {
@@ -41,7 +59,7 @@ pub(super) fn run(args: &PruneArgs, out: &Output) -> Result<(), CliError> {
             out.warn(&format!("{}: {note}", layer.name));
         }
     }
-    let emitted = make(&graph, &args.write, &preprocess, info(args), out)?;
+    let emitted = make(&graph, &args.write, &preprocess, info(&options), out)?;
     let accuracy = |bytes: &[u8], what| match &data {
         Some(loaded) => evaluate(
             &read(bytes, path)?,
@@ -74,14 +92,20 @@ pub(super) fn run(args: &PruneArgs, out: &Output) -> Result<(), CliError> {
 }
 
 /// How the model was pruned, for the file.
-fn info(args: &PruneArgs) -> Vec<(String, String)> {
-    let sparsity = args.pattern.fixed_sparsity().or(args.sparsity).unwrap_or(0.0);
-    let mut text = format!("{} {} {:?} {sparsity}", args.criterion, args.pattern, args.scope).to_lowercase();
-    for rule in args.rules() {
+fn info(options: &PruneOptions) -> Vec<(String, String)> {
+    let PruneOptions {
+        pattern,
+        criterion,
+        scope,
+        ..
+    } = options;
+    let sparsity = pattern.fixed_sparsity().or(options.sparsity).unwrap_or(0.0);
+    let mut text = format!("{criterion} {pattern} {scope:?} {sparsity}").to_lowercase();
+    for rule in &options.rules {
         text += &format!(" {}={}", rule.layers, rule.sparsity.unwrap_or(sparsity));
     }
-    if args.criterion == Criterion::Random {
-        text += &format!(" seed {}", args.seed);
+    if *criterion == Criterion::Random {
+        text += &format!(" seed {}", options.seed);
     }
     vec![("pruning".to_owned(), text)]
 }
