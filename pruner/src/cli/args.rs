@@ -15,6 +15,7 @@ use super::engine::{EngineArgs, KernelArgs, MachineArgs};
 use super::error::CliError;
 pub(super) use super::masks::MasksArgs;
 pub(super) use super::recipe::{RecipeArgs, RunArgs as RecipeRunArgs};
+pub(super) use super::sensitivity::SensitivityArgs;
 pub(super) use super::train::TrainArgs;
 use crate::criterion::Criterion;
 use crate::data::Preprocess;
@@ -73,6 +74,8 @@ pub(super) enum Command {
     Masks(MasksArgs),
     /// Compare the accuracy of two models, sample by sample
     Compare(CompareArgs),
+    /// Prune each layer alone, and measure what that costs
+    Sensitivity(SensitivityArgs),
 }
 
 #[derive(Debug, Args)]

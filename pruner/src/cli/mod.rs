@@ -20,6 +20,7 @@ mod prune;
 mod recipe;
 mod recipe_run;
 mod run;
+mod sensitivity;
 mod train;
 mod verify;
 
@@ -73,5 +74,6 @@ fn dispatch(cli: &Cli) -> Result<(), CliError> {
         Command::Recipe(args) => recipe::run(args, &out),
         Command::Masks(args) => masks::run(args, &out),
         Command::Compare(args) => compare::run(args, &out),
+        Command::Sensitivity(args) => sensitivity::run(args, &out),
     }
 }

@@ -22,7 +22,7 @@ use crate::recipe::{Kind, Recipe};
 
 pub(super) fn run(args: &PruneArgs, out: &Output) -> Result<(), CliError> {
     if let Some(folder) = &args.run.resume {
-        let asked = args.run.asked().then(|| args.recipe()).transpose()?;
+        let asked = args.run.continued(folder)?;
         return recipe_run::run(folder, true, asked.as_ref(), None, out);
     }
     let recipe = args.recipe()?;

@@ -109,9 +109,15 @@ pub(super) struct RunArgs {
 }
 
 impl RunArgs {
-    /// Whether there is a recipe besides the classic flags.
-    pub(super) fn asked(&self) -> bool {
-        self.recipe.is_some() || !self.settings.is_empty() || self.folder.is_some() || self.dry_run
+    /// What --recipe and --set ask a run to be continued with; settings alone change the recipe it has.
+    pub(super) fn continued(&self, folder: &Path) -> Result<Option<Recipe>, CliError> {
+        if self.recipe.is_none() && self.settings.is_empty() {
+            return Ok(None);
+        }
+        let own = folder.join("recipe.toml").display().to_string();
+        let base = layer(self.recipe.as_deref().unwrap_or(&own))?;
+        let settings = self.settings.iter().map(|setting| Layer::set(setting));
+        Ok(Some(parse(&std::iter::once(base).chain(settings).collect::<Vec<_>>())?))
     }
 
     /// The recipe: file or preset, then `flags`, then settings.

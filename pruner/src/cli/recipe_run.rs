@@ -31,7 +31,7 @@ pub(super) fn run(
         (opened, recipe, model, inputs)
     } else {
         let recipe = recipe.cloned().unwrap_or_default();
-        complete(&recipe, recipe.check_complete())?;
+        complete(recipe.check_complete())?;
         let mut model = open(&recipe, out)?;
         if preprocess.is_some() {
             model.preprocess = preprocess;
@@ -42,7 +42,7 @@ pub(super) fn run(
             .into_iter()
             .map(|layer| layer.name)
             .collect();
-        complete(&recipe, recipe.check_layers(&names))?;
+        complete(recipe.check_layers(&names))?;
         let (created, model) = Folder::create(folder, &recipe, &model)?;
         (created, recipe, model, inputs)
     };
@@ -59,7 +59,7 @@ pub(super) fn run(
     Ok(())
 }
 
-fn complete(_: &Recipe, found: Result<(), (String, String)>) -> Result<(), CliError> {
+fn complete(found: Result<(), (String, String)>) -> Result<(), CliError> {
     found.map_err(|(path, problem)| CliError::usage(format!("the recipe's `{path}` {problem}")))
 }
 

@@ -146,7 +146,7 @@ impl Default for Schedule {
             rewind_to: Length::Steps(0),
             ramp: Ramp::default(),
             span: [0.0, 0.66],
-            every: Length::Steps(100),
+            every: Length::Epochs(1),
         }
     }
 }
