@@ -108,6 +108,9 @@ pub fn accuracy(
     Ok(predictions(model, engine, dataset, preprocess, tick)?.accuracy(labels))
 }
 
+/// A sample, and its class.
+type Prediction = (usize, Option<usize>);
+
 /// What a model makes of samples.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Predictions {
@@ -147,7 +150,7 @@ pub fn predictions(
     labels(dataset, preprocess, model.shape(secateur_runtime::ValueId(0)), classes)?;
 
     let next = AtomicUsize::new(0);
-    let work = || -> Result<Vec<(usize, Option<usize>)>, EvalError> {
+    let work = || -> Result<Vec<Prediction>, EvalError> {
         let mut arena = ArenaBuf::for_model(model);
         let mut session = engine.session(model, arena.as_mut())?;
         let mut results = Vec::new();
@@ -167,7 +170,7 @@ pub fn predictions(
     let threads = std::thread::available_parallelism()
         .map_or(1, usize::from)
         .min(dataset.len().max(1));
-    let parts: Vec<Result<Vec<(usize, Option<usize>)>, EvalError>> = std::thread::scope(|scope| {
+    let parts: Vec<Result<Vec<Prediction>, EvalError>> = std::thread::scope(|scope| {
         let handles: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         handles
             .into_iter()

@@ -102,7 +102,7 @@ impl Recipe {
         {
             return wrong(
                 "prune.sparsity",
-                "must be from 0 to below 1 (0.9 = 90 % of the weights removed)",
+                &format!("sparsity {sparsity} is not from 0 to below 1 (0.9 = 90 % of the weights removed)"),
             );
         }
         share("prune.min".into(), Some(self.prune.min), self.prune.max)?;

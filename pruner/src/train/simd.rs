@@ -6,7 +6,8 @@ use pulp::Arch;
 /// sum has the same bits on every machine.
 const LANES: usize = 32;
 
-/// Runs `work`, compiled for the vector instructions that this machine has.
+/// Runs `work`, compiled for the vector instructions that this machine has. The closure must be
+/// `#[inline(always)]`: one that is called instead is compiled for the least machine.
 #[inline(always)]
 pub(super) fn simd<R>(work: impl FnOnce() -> R) -> R {
     Arch::new().dispatch(work)
@@ -38,46 +39,61 @@ fn reduce(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32) -> f32 {
 
 /// Σ x.
 pub(super) fn sum(x: &[f32]) -> f32 {
-    simd(|| {
-        reduce(
-            x,
-            x,
-            #[inline(always)]
-            |x, _| x,
-        )
-    })
+    simd(
+        #[inline(always)]
+        || {
+            reduce(
+                x,
+                x,
+                #[inline(always)]
+                |x, _| x,
+            )
+        },
+    )
 }
 
 /// Σ (x − mean)².
 pub(super) fn sum_squares_around(x: &[f32], mean: f32) -> f32 {
-    simd(|| {
-        reduce(
-            x,
-            x,
-            #[inline(always)]
-            |x, _| (x - mean) * (x - mean),
-        )
-    })
+    simd(
+        #[inline(always)]
+        || {
+            reduce(
+                x,
+                x,
+                #[inline(always)]
+                |x, _| (x - mean) * (x - mean),
+            )
+        },
+    )
 }
 
 /// Σ a · (b − mean).
 pub(super) fn dot_around(a: &[f32], b: &[f32], mean: f32) -> f32 {
-    simd(|| {
-        reduce(
-            a,
-            b,
-            #[inline(always)]
-            |a, b| a * (b - mean),
-        )
-    })
+    simd(
+        #[inline(always)]
+        || {
+            reduce(
+                a,
+                b,
+                #[inline(always)]
+                |a, b| a * (b - mean),
+            )
+        },
+    )
 }
 
 /// y += x.
 pub(super) fn add(y: &mut [f32], x: &[f32]) {
-    simd(|| y.iter_mut().zip(x).for_each(|(y, x)| *y += x));
+    simd(
+        #[inline(always)]
+        || y.iter_mut().zip(x).for_each(|(y, x)| *y += x),
+    );
 }
 
 /// y += factor · x.
 pub(super) fn add_scaled(y: &mut [f32], factor: f32, x: &[f32]) {
-    simd(|| y.iter_mut().zip(x).for_each(|(y, x)| *y += factor * x));
+    simd(
+        #[inline(always)]
+        || y.iter_mut().zip(x).for_each(|(y, x)| *y += factor * x),
+    );
 }

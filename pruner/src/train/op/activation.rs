@@ -38,7 +38,10 @@ pub(in crate::train) fn forward_in_place(activation: Activation, y: &mut [f32]) 
 
 #[inline(always)]
 fn map(y: &mut [f32], f: impl Fn(f32) -> f32) {
-    simd(|| y.iter_mut().for_each(|y| *y = f(*y)));
+    simd(
+        #[inline(always)]
+        || y.iter_mut().for_each(|y| *y = f(*y)),
+    );
 }
 
 /// Turns the gradient of the output into that of the input. `value` is the output where
@@ -100,11 +103,14 @@ pub(in crate::train) fn backward(activation: Activation, value: &[f32], dy: &mut
 
 #[inline(always)]
 fn scale(value: &[f32], dy: &mut [f32], derivative: impl Fn(f32) -> f32) {
-    simd(|| {
-        dy.iter_mut()
-            .zip(value)
-            .for_each(|(dy, &value)| *dy *= derivative(value))
-    });
+    simd(
+        #[inline(always)]
+        || {
+            dy.iter_mut()
+                .zip(value)
+                .for_each(|(dy, &value)| *dy *= derivative(value))
+        },
+    );
 }
 
 fn sigmoid(x: f32) -> f32 {

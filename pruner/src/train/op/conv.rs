@@ -8,7 +8,7 @@ use secateur_format::op::Conv2d;
 
 use super::direct;
 use super::product::{matrix, matrix_mut, multiply, start_from};
-use crate::train::simd::simd;
+use crate::train::simd;
 
 /// Most floats of the patch matrix at a time: half a megabyte, what a second-level cache holds.
 const PATCHES: usize = 1 << 17;
@@ -207,8 +207,7 @@ impl Lines {
             self.clear_edges(patches);
             let (run, to) = self.run();
             let len = run.len();
-            let pairs = plane[to..to + len].iter_mut().zip(&patches[run]);
-            return pairs.for_each(|(to, from)| *to += from);
+            return simd::add(&mut plane[to..to + len], &patches[run]);
         }
         let step = self.geometry.stride[1];
         for (from, to) in self.starts() {
@@ -277,7 +276,7 @@ pub(in crate::train) fn forward(
             multiply(w, matrix(x, cols, width, row), keep, y);
         } else {
             let patches = &mut scratch[..cols * width];
-            simd(|| gather(g, x, samples, group, some, patches));
+            gather(g, x, samples, group, some, patches);
             multiply(w, matrix(patches, cols, width, width), keep, y);
         }
     }
@@ -306,7 +305,7 @@ pub(in crate::train) fn weight_backward(
             multiply(dy, matrix(x, cols, width, row).reversed_axes(), 1.0, dw);
         } else {
             let patches = &mut scratch[..cols * width];
-            simd(|| gather(g, x, samples, group, some, patches));
+            gather(g, x, samples, group, some, patches);
             multiply(dy, matrix(patches, cols, width, width).reversed_axes(), 1.0, dw);
         }
     }
@@ -336,7 +335,7 @@ pub(in crate::train) fn input_backward(
         } else {
             let patches = &mut scratch[..cols * width];
             multiply(w, dy, 0.0, matrix_mut(patches, cols, width, width));
-            simd(|| scatter(g, patches, samples, group, some, dx));
+            scatter(g, patches, samples, group, some, dx);
         }
     }
 }

@@ -139,7 +139,7 @@ impl Inner {
     }
 
     /// Calls `f` with each element of the large value that has its place in the small one, and that.
-    fn to_small(&self, large: &[f32], small: &mut [f32], f: impl Fn(&mut f32, f32)) {
+    fn gather(&self, large: &[f32], small: &mut [f32], f: impl Fn(&mut f32, f32)) {
         let (len, step) = (self.small[self.line], self.step[self.line]);
         self.lines(|to, from| {
             let line = large[from..].iter().step_by(step);
@@ -150,7 +150,7 @@ impl Inner {
         });
     }
 
-    fn to_large(&self, small: &[f32], large: &mut [f32], f: impl Fn(&mut f32, f32)) {
+    fn scatter(&self, small: &[f32], large: &mut [f32], f: impl Fn(&mut f32, f32)) {
         let (len, step) = (self.small[self.line], self.step[self.line]);
         self.lines(|from, to| {
             let line = large[to..].iter_mut().step_by(step);
@@ -161,21 +161,21 @@ impl Inner {
     /// The large value, around the small one `value`.
     pub(in crate::train) fn pad(&self, x: &[f32], value: f32, y: &mut [f32]) {
         y.fill(value);
-        self.to_large(x, y, |y, x| *y = x);
+        self.scatter(x, y, |y, x| *y = x);
     }
 
     /// Adds the gradient of the input of [`Inner::pad`].
     pub(in crate::train) fn pad_backward(&self, dy: &[f32], dx: &mut [f32]) {
-        self.to_small(dy, dx, |dx, dy| *dx += dy);
+        self.gather(dy, dx, |dx, dy| *dx += dy);
     }
 
     /// The small value.
     pub(in crate::train) fn slice(&self, x: &[f32], y: &mut [f32]) {
-        self.to_small(x, y, |y, x| *y = x);
+        self.gather(x, y, |y, x| *y = x);
     }
 
     /// Adds the gradient of the input of [`Inner::slice`].
     pub(in crate::train) fn slice_backward(&self, dy: &[f32], dx: &mut [f32]) {
-        self.to_large(dy, dx, |dx, dy| *dx += dy);
+        self.scatter(dy, dx, |dx, dy| *dx += dy);
     }
 }

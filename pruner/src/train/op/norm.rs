@@ -93,7 +93,10 @@ pub(in crate::train) fn moments(x: &[f32], run: usize, moments: &mut [Moments]) 
 pub(in crate::train) fn forward(p: &Parameters<'_>, channels: &[Channel], x: &[f32], run: usize, y: &mut [f32]) {
     for (i, (x, y)) in x.chunks_exact(run).zip(y.chunks_exact_mut(run)).enumerate() {
         let (factor, shift) = affine(p, channels, i);
-        simd(|| y.iter_mut().zip(x).for_each(|(y, x)| *y = factor * x + shift));
+        simd(
+            #[inline(always)]
+            || y.iter_mut().zip(x).for_each(|(y, x)| *y = factor * x + shift),
+        );
     }
 }
 
@@ -101,7 +104,10 @@ pub(in crate::train) fn forward(p: &Parameters<'_>, channels: &[Channel], x: &[f
 pub(in crate::train) fn forward_in_place(p: &Parameters<'_>, channels: &[Channel], y: &mut [f32], run: usize) {
     for (i, y) in y.chunks_exact_mut(run).enumerate() {
         let (factor, shift) = affine(p, channels, i);
-        simd(|| y.iter_mut().for_each(|y| *y = factor * *y + shift));
+        simd(
+            #[inline(always)]
+            || y.iter_mut().for_each(|y| *y = factor * *y + shift),
+        );
     }
 }
 
@@ -144,7 +150,10 @@ pub(in crate::train) fn input_backward(
         let factor = f64::from(p.scale[i]) * channel.inv_std;
         let Some((sums, count)) = sums else {
             let factor = factor as f32;
-            simd(|| dy.iter_mut().for_each(|dy| *dy *= factor));
+            simd(
+                #[inline(always)]
+                || dy.iter_mut().for_each(|dy| *dy *= factor),
+            );
             continue;
         };
         // dx = factor · (dy − mean(dy) − x̂ · mean(dy · x̂)), as factor · dy + slope · x + shift.
@@ -152,9 +161,12 @@ pub(in crate::train) fn input_backward(
         let slope = -factor * product * channel.inv_std * channel.inv_std;
         let shift = -factor * sum - slope * channel.mean;
         let (factor, slope, shift) = (factor as f32, slope as f32, shift as f32);
-        simd(|| {
-            let pairs = dy.iter_mut().zip(x);
-            pairs.for_each(|(dy, x)| *dy = factor * *dy + (slope * x + shift));
-        });
+        simd(
+            #[inline(always)]
+            || {
+                let pairs = dy.iter_mut().zip(x);
+                pairs.for_each(|(dy, x)| *dy = factor * *dy + (slope * x + shift));
+            },
+        );
     }
 }
