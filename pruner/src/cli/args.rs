@@ -23,7 +23,7 @@ use crate::emit::EncodingChoice;
 use crate::engine::Engine;
 use crate::mask::{Pattern, Scope};
 use crate::prune::Fallback;
-use crate::recipe::{Layer, Recipe};
+use crate::recipe::Layer;
 
 const MODEL_HELP: &str = "A .sct file, an .onnx file, a model.toml or its folder, or .safetensors beside a .toml";
 
@@ -244,8 +244,8 @@ pub(super) struct PruneArgs {
 }
 
 impl PruneArgs {
-    /// The recipe that the flags ask for.
-    pub(super) fn recipe(&self) -> Result<Recipe, CliError> {
+    /// What the recipe is made of that the flags ask for.
+    pub(super) fn layers(&self) -> Result<Vec<Layer>, CliError> {
         let mut flags = Vec::new();
         let mut set = |flag: &'static str, key: &'static str, value: Option<toml::Value>| {
             flags.extend(value.map(|value| Layer::flag(flag, &format!("{key} = {value}"))));
@@ -285,7 +285,7 @@ impl PruneArgs {
             })
             .collect();
         set("--layer, --skip", "rule", (!rules.is_empty()).then(|| rules.into()));
-        self.run.recipe(flags)
+        self.run.layers(flags)
     }
 }
 

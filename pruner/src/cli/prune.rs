@@ -18,31 +18,32 @@ use crate::data;
 use crate::engine::Engine;
 use crate::eval::Accuracy;
 use crate::prune::{PruneOptions, PruneReport, prune};
-use crate::recipe::{Kind, Recipe};
+use crate::recipe::{Kind, Layer, Recipe, parse};
 
 pub(super) fn run(args: &PruneArgs, out: &Output) -> Result<(), CliError> {
     if let Some(folder) = &args.run.resume {
         let asked = args.run.continued(folder)?;
-        return recipe_run::run(folder, true, asked.as_ref(), None, out);
+        return recipe_run::resume(folder, asked.as_ref(), out);
     }
-    let recipe = args.recipe()?;
+    let layers = args.layers()?;
+    let recipe = parse(&layers)?;
     if args.run.dry_run {
         let text = toml::to_string_pretty(&recipe).map_err(CliError::check)?;
         return Ok(out.result(&json!(recipe), || text)?);
     }
     if let Some(folder) = &args.run.folder {
-        return recipe_run::run(folder, false, Some(&recipe), args.write.preprocess.get(), out);
+        return recipe_run::begin(folder, recipe, &layers, args.write.preprocess.get(), out);
     }
     if recipe.needs_samples() || recipe.prune.max_drop.is_some() || recipe.schedule.kind != Kind::OneShot {
         return Err(CliError::usage(
             "this recipe trains, corrects or searches: give it a folder with --run DIR",
         ));
     }
-    one_shot(args, &recipe, out)
+    one_shot(args, &recipe, &layers, out)
 }
 
 /// No folder, no training: from the model to the file.
-fn one_shot(args: &PruneArgs, recipe: &Recipe, out: &Output) -> Result<(), CliError> {
+fn one_shot(args: &PruneArgs, recipe: &Recipe, layers: &[Layer], out: &Output) -> Result<(), CliError> {
     let missing = || CliError::usage("give a model");
     let path = &PathBuf::from(recipe.model.as_ref().ok_or_else(missing)?);
     let output = args.write.output()?;
@@ -51,6 +52,7 @@ fn one_shot(args: &PruneArgs, recipe: &Recipe, out: &Output) -> Result<(), CliEr
     let data = recipe.data.test.as_deref().map(data::load).transpose()?;
     let described = data.as_ref().and_then(|loaded| loaded.preprocess.clone());
     let preprocess = opened.preprocess(args.write.preprocess.get(), described)?;
+    recipe_run::check_rules(recipe, layers, &opened.source.graph)?;
     let options = recipe.options(recipe.prune.sparsity);
     let mut graph: Graph = opened.source.graph.clone();
     let report = prune(&mut graph, &options)?;

@@ -120,11 +120,10 @@ impl RunArgs {
         Ok(Some(parse(&std::iter::once(base).chain(settings).collect::<Vec<_>>())?))
     }
 
-    /// The recipe: file or preset, then `flags`, then settings.
-    pub(super) fn recipe(&self, flags: Vec<Layer>) -> Result<Recipe, CliError> {
+    /// What the recipe is made of: file or preset, then `flags`, then settings.
+    pub(super) fn layers(&self, flags: Vec<Layer>) -> Result<Vec<Layer>, CliError> {
         let base = self.recipe.as_deref().map(layer).transpose()?;
         let settings = self.settings.iter().map(|setting| Layer::set(setting));
-        let layers: Vec<Layer> = base.into_iter().chain(flags).chain(settings).collect();
-        Ok(parse(&layers)?)
+        Ok(base.into_iter().chain(flags).chain(settings).collect())
     }
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use indicatif::ProgressBar;
 use secateur_format::Shape;
+use secateur_format::graph::Graph;
 use serde_json::json;
 
 use super::error::CliError;
@@ -12,55 +13,69 @@ use super::model::Opened;
 use super::output::{Output, percent, table, thousands};
 use crate::data::{self, Preprocess};
 use crate::layer::layers;
-use crate::recipe::Recipe;
 use crate::recipe::run::{Folder, Inputs, Observer, Report, Runner, finish};
+use crate::recipe::{Layer, Recipe, complaint};
 use crate::source::Model;
 use crate::train::{Progress, zoo};
 
-/// Runs a recipe in a new folder, or continues the one there.
-pub(super) fn run(
-    folder: &Path,
-    resumed: bool,
-    recipe: Option<&Recipe>,
+/// Runs a recipe, made of `layers`, in a new folder.
+pub(super) fn begin(
+    path: &Path,
+    recipe: Recipe,
+    layers: &[Layer],
     preprocess: Option<Preprocess>,
     out: &Output,
 ) -> Result<(), CliError> {
-    let (mut folder_of, recipe, model, inputs) = if resumed {
-        let (opened, recipe, model) = Folder::open(folder, recipe)?;
-        let inputs = inputs(&recipe, &model, out)?;
-        (opened, recipe, model, inputs)
-    } else {
-        let recipe = recipe.cloned().unwrap_or_default();
-        complete(recipe.check_complete())?;
-        let mut model = open(&recipe, out)?;
-        if preprocess.is_some() {
-            model.preprocess = preprocess;
-        }
-        let inputs = inputs(&recipe, &model, out)?;
-        model.preprocess = Some(inputs.preprocess.clone());
-        let names: Vec<String> = layers(&model.graph, &model.graph.shapes().map_err(CliError::check)?)
-            .into_iter()
-            .map(|layer| layer.name)
-            .collect();
-        complete(recipe.check_layers(&names))?;
-        let (created, model) = Folder::create(folder, &recipe, &model)?;
-        (created, recipe, model, inputs)
-    };
+    recipe
+        .check_complete()
+        .map_err(|(key, problem)| complaint(layers, &key, &problem))?;
+    let mut model = open(&recipe, out)?;
+    check_rules(&recipe, layers, &model.graph)?;
+    let mut inputs = inputs(&recipe, &model, out)?;
+    if let Some(preprocess) = preprocess {
+        inputs.preprocess = preprocess;
+    }
+    model.preprocess = Some(inputs.preprocess.clone());
+    let (folder, model) = Folder::create(path, &recipe, &model)?;
+    run(path, folder, &recipe, &model, &inputs, out)
+}
+
+/// Continues the run of a folder, if its recipe is the one that is asked for.
+pub(super) fn resume(path: &Path, asked: Option<&Recipe>, out: &Output) -> Result<(), CliError> {
+    let (folder, recipe, model) = Folder::open(path, asked)?;
+    let mut inputs = inputs(&recipe, &model, out)?;
+    // As it was when the run began.
+    inputs.preprocess = model.preprocess.clone().unwrap_or_default();
+    run(path, folder, &recipe, &model, &inputs, out)
+}
+
+/// Refuses rules that match no layer.
+pub(super) fn check_rules(recipe: &Recipe, of: &[Layer], graph: &Graph) -> Result<(), CliError> {
+    let shapes = graph.shapes().map_err(CliError::check)?;
+    let names: Vec<String> = layers(graph, &shapes).into_iter().map(|layer| layer.name).collect();
+    let checked = recipe.check_layers(&names);
+    Ok(checked.map_err(|(key, problem)| complaint(of, &key, &problem))?)
+}
+
+fn run(
+    path: &Path,
+    mut folder: Folder,
+    recipe: &Recipe,
+    model: &Model,
+    inputs: &Inputs,
+    out: &Output,
+) -> Result<(), CliError> {
     let interrupted = interruption()?;
     let mut show = Show {
         bar: ProgressBar::hidden(),
         out,
     };
-    let runner = Runner::new(&recipe, &inputs, &mut folder_of, &model.graph, &mut show, &interrupted);
+    let runner = Runner::new(recipe, inputs, &mut folder, &model.graph, &mut show, &interrupted);
     let (dense, state) = runner.run()?;
     show.bar.finish_and_clear();
-    let report = finish(&recipe, &inputs, &folder_of, &model, &dense, state)?;
-    out.result(&json!({ "folder": folder, "report": report }), || text(folder, &report))?;
+    let report = finish(recipe, inputs, &folder, model, &dense, state)?;
+    out.result(&json!({ "folder": path, "report": report }), || text(path, &report))?;
     Ok(())
-}
-
-fn complete(found: Result<(), (String, String)>) -> Result<(), CliError> {
-    found.map_err(|(path, problem)| CliError::usage(format!("the recipe's `{path}` {problem}")))
 }
 
 /// The model of the recipe: a network by name, or a file.

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use parse::{Layer, RecipeError, difference, parse, schema};
+pub use parse::{Layer, RecipeError, complaint, difference, parse, schema};
 pub use plan::{Phase, Resolved, budget_target};
 pub use presets::{PRESETS, Preset, preset};
 pub use units::{Length, PatternText, Points, Rate};

@@ -180,7 +180,21 @@ pub fn parse(layers: &[Layer]) -> Result<Recipe, RecipeError> {
     Ok(recipe)
 }
 
-/// Tables are joined, all else is replaced; to replace `sparsity` frees what forbids it.
+/// A complaint about a key, at the place that decides its value.
+pub fn complaint(layers: &[Layer], path: &str, problem: &str) -> RecipeError {
+    let problem = format!("`{path}`: {problem}");
+    let found = layers.iter().rev().find_map(|layer| {
+        let table = DeTable::parse(&layer.text).ok()?;
+        let span = span_of(table.get_ref(), path)?;
+        Some(layer.error(Some(span), problem.clone()))
+    });
+    found.unwrap_or(RecipeError {
+        place: "the recipe".into(),
+        problem,
+    })
+}
+
+/// Tables are joined, all else is replaced.
 fn merge(into: &mut Table, from: Table) {
     for (key, value) in from {
         match (into.get_mut(&key), value) {

@@ -105,6 +105,13 @@ impl Recipe {
                 &format!("sparsity {sparsity} is not from 0 to below 1 (0.9 = 90 % of the weights removed)"),
             );
         }
+        let pattern = self.prune.pattern;
+        if let (Some(asked), Some(fixed)) = (self.prune.sparsity, pattern.0.fixed_sparsity())
+            && (asked - fixed).abs() > 1e-9
+        {
+            let problem = format!("pattern {pattern} fixes the sparsity at {fixed}, not {asked}: leave it out");
+            return wrong("prune.sparsity", &problem);
+        }
         share("prune.min".into(), Some(self.prune.min), self.prune.max)?;
         share("prune.max".into(), Some(self.prune.max), 1.0)?;
         if self.schedule.rounds == 0 || self.schedule.rounds > 1000 {

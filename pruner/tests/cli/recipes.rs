@@ -141,3 +141,15 @@ fn models_are_compared() {
     // What is measured is not measured again.
     assert_eq!(folder.json(&args), found);
 }
+
+#[test]
+fn rules_that_match_nothing_have_a_place() {
+    let folder = Folder::new();
+    let recipe = format!("model = '{MODEL}'\n[prune]\nsparsity = 0.5\n\n[[rule]]\nlayers = 'conv9'\nsparsity = 0.0\n");
+    folder.write("r.toml", recipe.as_bytes());
+    for how in [["-o", "a.sct"], ["--run", "r"]] {
+        let message = folder.fails(2, &[&["prune", "--recipe", "r.toml"], &how[..]].concat());
+        assert!(message.contains("r.toml: line 6, column 10"), "{message}");
+        assert!(message.contains("conv1, conv2, conv3, fc"), "{message}");
+    }
+}
