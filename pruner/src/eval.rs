@@ -104,15 +104,53 @@ pub fn accuracy(
     preprocess: &Preprocess,
     tick: impl Fn() + Sync,
 ) -> Result<Accuracy, EvalError> {
+    let labels = dataset.labels().ok_or(EvalError::NoLabels)?;
+    Ok(predictions(model, engine, dataset, preprocess, tick)?.accuracy(labels))
+}
+
+/// A sample, and its class.
+type Prediction = (usize, Option<usize>);
+
+/// What a model makes of samples.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Predictions {
+    /// The class of each; `None` if an output is not a number.
+    pub classes: Vec<Option<usize>>,
+    /// How many the model knows.
+    outputs: usize,
+}
+
+impl Predictions {
+    /// How many are those of the labels.
+    pub fn accuracy(&self, labels: &[u32]) -> Accuracy {
+        let mut accuracy = Accuracy::new(self.outputs);
+        for (class, &label) in self.classes.iter().zip(labels) {
+            accuracy.add(label as usize, *class == Some(label as usize));
+        }
+        accuracy
+    }
+}
+
+/// Runs `model` on all labelled samples, on all cores. `tick` is called after each sample.
+///
+/// # Errors
+/// An [`EvalError`].
+pub fn predictions(
+    model: &Model<'_>,
+    engine: &Engine,
+    dataset: &Dataset,
+    preprocess: &Preprocess,
+    tick: impl Fn() + Sync,
+) -> Result<Predictions, EvalError> {
     let (inputs, outputs) = (model.input_count(), model.outputs().len());
     let (1, Some(output), 1) = (inputs, model.outputs().next(), outputs) else {
         return Err(EvalError::Arity { inputs, outputs });
     };
     let classes = model.shape(output).elems();
-    let labels = labels(dataset, preprocess, model.shape(secateur_runtime::ValueId(0)), classes)?;
+    labels(dataset, preprocess, model.shape(secateur_runtime::ValueId(0)), classes)?;
 
     let next = AtomicUsize::new(0);
-    let work = || -> Result<Vec<(usize, bool)>, EvalError> {
+    let work = || -> Result<Vec<Prediction>, EvalError> {
         let mut arena = ArenaBuf::for_model(model);
         let mut session = engine.session(model, arena.as_mut())?;
         let mut results = Vec::new();
@@ -125,27 +163,30 @@ pub fn accuracy(
             input.copy_from_slice(dataset.input(sample));
             preprocess.apply(input, dataset.channels())?;
             session.run()?;
-            results.push((sample, argmax(session.output(0)?) == Some(labels[sample] as usize)));
+            results.push((sample, argmax(session.output(0)?)));
             tick();
         }
     };
     let threads = std::thread::available_parallelism()
         .map_or(1, usize::from)
         .min(dataset.len().max(1));
-    let parts: Vec<Result<Vec<(usize, bool)>, EvalError>> = std::thread::scope(|scope| {
+    let parts: Vec<Result<Vec<Prediction>, EvalError>> = std::thread::scope(|scope| {
         let handles: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         handles
             .into_iter()
             .map(|handle| handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
             .collect()
     });
-    let mut accuracy = Accuracy::new(classes);
+    let mut found = vec![None; dataset.len()];
     for part in parts {
-        for (sample, correct) in part? {
-            accuracy.add(labels[sample] as usize, correct);
+        for (sample, class) in part? {
+            found[sample] = class;
         }
     }
-    Ok(accuracy)
+    Ok(Predictions {
+        classes: found,
+        outputs: classes,
+    })
 }
 
 /// The labels of a data set that fits an input and a number of classes.

@@ -1,6 +1,6 @@
 //! Prunable layers: the weight matrices of linear and convolution nodes.
 
-use secateur_format::graph::Graph;
+use secateur_format::graph::{Graph, Tensor};
 use secateur_format::{Op, Shape, TensorId};
 
 /// A weight matrix and what a pattern must know of it.
@@ -20,6 +20,8 @@ pub struct Layer {
     pub group_rows: u32,
     /// Neighbouring columns that are channels of one kernel position.
     pub channels: u32,
+    /// The sum of all extents of the weights, kernel included: what ERK shares out by.
+    pub extents: u32,
 }
 
 impl Layer {
@@ -63,7 +65,18 @@ pub fn layers(graph: &Graph, shapes: &[Shape]) -> Vec<Layer> {
             cols: matrix.cols,
             group_rows,
             channels,
+            extents: extents(&node.op, matrix),
         });
     }
     layers
+}
+
+fn extents(op: &Op, matrix: &Tensor) -> u32 {
+    match op {
+        Op::Conv2d(conv) => {
+            let [height, width] = conv.kernel.map(u32::from);
+            matrix.rows + matrix.cols / (height * width).max(1) + height + width
+        }
+        _ => matrix.rows + matrix.cols,
+    }
 }

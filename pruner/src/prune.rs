@@ -1,15 +1,28 @@
 //! One-shot pruning: rules, criterion, pattern and scope in, zeros out.
 
 use regex::Regex;
+use secateur_format::TensorId;
 use secateur_format::graph::{Graph, GraphError};
 use thiserror::Error;
 
 use crate::criterion::Criterion;
 use crate::layer::{Layer, layers};
-use crate::mask::{Guard, Pattern, Quota, Scope, select};
+use crate::mask::{Bounds, Extents, Guard, Pattern, Pool, Quota, Scope, erk, select};
 
 /// What to do with layers whose channels a pattern does not divide.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    clap::ValueEnum,
+    serde::Serialize,
+    serde::Deserialize,
+    schemars::JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
 pub enum Fallback {
     /// Leave the layer dense
     #[default]
@@ -18,13 +31,15 @@ pub enum Fallback {
     Unstructured,
 }
 
-/// A per-layer exception: layers whose name matches get another sparsity.
+/// A per-layer exception: layers whose name matches get another sparsity, or other bounds of it.
 #[derive(Clone, Debug)]
 pub struct Rule {
     /// Searched for in the layer's name.
     pub layers: Regex,
-    /// 0 leaves the layer dense.
-    pub sparsity: f64,
+    /// 0 leaves the layer dense; `None` leaves it to the scope.
+    pub sparsity: Option<f64>,
+    /// What the scope may give it.
+    pub bounds: Option<Bounds>,
 }
 
 /// How to prune.
@@ -40,6 +55,8 @@ pub struct PruneOptions {
     pub scope: Scope,
     /// Layers that do not fit the pattern.
     pub fallback: Fallback,
+    /// The least and the greatest sparsity of every layer that is pruned.
+    pub bounds: Bounds,
     /// Exceptions; the last that matches a layer counts.
     pub rules: Vec<Rule>,
     /// Seed of random scores.
@@ -106,11 +123,34 @@ pub enum PruneError {
     },
 }
 
+/// Masks by constant: `true` keeps a weight.
+pub type Masks = Vec<(TensorId, Vec<bool>)>;
+
 /// Sets the pruned weights of `graph` to zero.
 ///
 /// # Errors
 /// A [`PruneError`]; the graph is then unchanged.
 pub fn prune(graph: &mut Graph, options: &PruneOptions) -> Result<PruneReport, PruneError> {
+    let (masks, report) = choose(graph, |_| None, options)?;
+    for (id, mask) in masks {
+        if let Some(tensor) = graph.tensors.get_mut(usize::from(id.0)) {
+            let weights = tensor.data.iter_mut().zip(mask);
+            weights.filter(|(_, keep)| !keep).for_each(|(w, _)| *w = 0.0);
+        }
+    }
+    Ok(report)
+}
+
+/// Chooses the weights that stay, by the scores of those of `graph`; what `pruned` masks already stays
+/// pruned, and counts as pruned. The report is of the graph after that.
+///
+/// # Errors
+/// A [`PruneError`].
+pub fn choose<'m>(
+    graph: &Graph,
+    pruned: impl Fn(TensorId) -> Option<&'m [bool]>,
+    options: &PruneOptions,
+) -> Result<(Masks, PruneReport), PruneError> {
     let target = check_sparsity(options)?;
     let layers = layers(graph, &graph.shapes()?);
     if layers.is_empty() {
@@ -125,45 +165,73 @@ pub fn prune(graph: &mut Graph, options: &PruneOptions) -> Result<PruneReport, P
             });
         }
     }
-    let decisions: Vec<Decision> = layers.iter().map(|layer| decide(layer, options, target)).collect();
+    let mut decisions: Vec<Decision> = layers.iter().map(|layer| decide(layer, options, target)).collect();
+    if options.scope == Scope::Erk {
+        share_out(&layers, &mut decisions, target);
+    }
     if target > 0.0 && decisions.iter().all(|decision| decision.pattern.is_none()) {
         return Err(PruneError::Nothing {
             pattern: options.pattern,
         });
     }
-    let mut pruned = Vec::new();
+    let criterion = match (options.scope, options.criterion) {
+        // LAMP is of squares.
+        (Scope::Lamp, Criterion::L1) => Criterion::L2,
+        (_, criterion) => criterion,
+    };
+    let mut quotas = Vec::new();
     for (layer, decision) in layers.iter().zip(&decisions) {
         if let (Some(pattern), Some(tensor)) = (decision.pattern, graph.tensor(layer.tensor)) {
-            pruned.push(Quota {
+            let mut scores = criterion.scores(&tensor.data, &layer.name, options.seed);
+            if let Some(mask) = pruned(layer.tensor) {
+                let gone = scores.iter_mut().zip(mask).filter(|(_, keep)| !**keep);
+                gone.for_each(|(score, _)| *score = f64::NEG_INFINITY);
+            }
+            quotas.push(Quota {
                 layer,
                 pattern,
                 sparsity: decision.sparsity,
-                scores: options.criterion.scores(&tensor.data, &layer.name, options.seed),
-                pooled: decision.pooled,
+                scores,
+                pool: decision.pool,
+                bounds: decision.bounds,
                 last: layers.last() == Some(layer),
             });
         }
     }
-    let (masks, guards) = select(&pruned);
-    let masked: Vec<_> = pruned.iter().map(|quota| quota.layer.tensor).collect();
-    for (id, mask) in masked.into_iter().zip(&masks) {
-        if let Some(tensor) = graph.tensors.get_mut(usize::from(id.0)) {
-            tensor
-                .data
-                .iter_mut()
-                .zip(mask)
-                .filter(|(_, keep)| !**keep)
-                .for_each(|(w, _)| *w = 0.0);
-        }
-    }
-    Ok(report(graph, &layers, decisions, &guards))
+    let (masks, guards) = select(&quotas);
+    let masks: Masks = quotas.iter().map(|quota| quota.layer.tensor).zip(masks).collect();
+    let report = report(graph, &masks, &layers, decisions, &guards);
+    Ok((masks, report))
+}
+
+/// ERK: each layer a sparsity of its own, together the target.
+fn share_out(layers: &[Layer], decisions: &mut [Decision], target: f64) {
+    let shared = |decision: &Decision| decision.pattern.is_some() && decision.shared;
+    let extents = |(layer, decision): (&Layer, &Decision)| Extents {
+        sum: layer.extents.into(),
+        weights: layer.weights() as f64,
+        bounds: decision.bounds,
+    };
+    let of: Vec<Extents> = layers
+        .iter()
+        .zip(&*decisions)
+        .filter(|(_, decision)| shared(decision))
+        .map(extents)
+        .collect();
+    let sparsities = erk(&of, target);
+    let own = decisions.iter_mut().filter(|decision| shared(decision));
+    own.zip(sparsities)
+        .for_each(|(decision, sparsity)| decision.sparsity = sparsity);
 }
 
 /// What is done to one layer.
 struct Decision {
     pattern: Option<Pattern>,
     sparsity: f64,
-    pooled: bool,
+    /// Whether the sparsity is the scope's to give.
+    shared: bool,
+    pool: Option<Pool>,
+    bounds: Bounds,
     skipped: bool,
     note: Option<String>,
 }
@@ -174,17 +242,25 @@ fn check_sparsity(options: &PruneOptions) -> Result<f64, PruneError> {
             "sparsity {s} is not from 0 to below 1 (0.9 = 90 % of the weights removed)"
         ))
     };
-    for rule in &options.rules {
-        if !(0.0..1.0).contains(&rule.sparsity) {
-            return Err(wrong(rule.sparsity));
+    let all = options.rules.iter().filter_map(|rule| rule.bounds);
+    for Bounds { min, max } in std::iter::once(options.bounds).chain(all) {
+        if !(0.0..=1.0).contains(&min) || !(min..=1.0).contains(&max) {
+            return Err(PruneError::Sparsity(format!(
+                "the least and the greatest sparsity of a layer are {min} and {max}: they must be from 0 to 1, in this order"
+            )));
         }
     }
-    if let Some(fixed) = options.pattern.fixed_sparsity() {
-        let other = |rule: &&Rule| rule.sparsity != 0.0 && (rule.sparsity - fixed).abs() > 1e-9;
-        if let Some(rule) = options.rules.iter().find(other) {
+    for (rule, sparsity) in options.rules.iter().filter_map(|rule| Some((rule, rule.sparsity?))) {
+        if !(0.0..1.0).contains(&sparsity) {
+            return Err(wrong(sparsity));
+        }
+        if let Some(fixed) = options.pattern.fixed_sparsity()
+            && sparsity != 0.0
+            && (sparsity - fixed).abs() > 1e-9
+        {
             return Err(PruneError::Sparsity(format!(
-                "pattern {} fixes the sparsity at {fixed}; the rule `{}` can only skip layers (sparsity 0), not ask for {}",
-                options.pattern, rule.layers, rule.sparsity
+                "pattern {} fixes the sparsity at {fixed}; the rule `{}` can only skip layers (sparsity 0), not ask for {sparsity}",
+                options.pattern, rule.layers
             )));
         }
     }
@@ -209,16 +285,25 @@ fn decide(layer: &Layer, options: &PruneOptions, target: f64) -> Decision {
         .iter()
         .rev()
         .find(|rule| rule.layers.is_match(&layer.name));
-    let sparsity = rule.map_or(target, |rule| rule.sparsity);
-    let pooled = rule.is_none() && options.scope == Scope::Global;
+    let own = rule.and_then(|rule| rule.sparsity);
+    let sparsity = own.unwrap_or(target);
+    let shared = own.is_none();
+    let pool = match options.scope {
+        Scope::Global => Some(Pool::Scores),
+        Scope::Lamp => Some(Pool::Lamp),
+        Scope::Uniform | Scope::Erk => None,
+    };
     let dense = Decision {
         pattern: None,
         sparsity: 0.0,
-        pooled: false,
+        shared: false,
+        pool: None,
+        bounds: Bounds::default(),
         skipped: false,
         note: None,
     };
     if sparsity == 0.0 {
+        let rule = rule.filter(|_| own.is_some());
         let note = rule.map(|rule| format!("skipped by the rule `{}`", rule.layers));
         return Decision {
             skipped: rule.is_some(),
@@ -229,7 +314,13 @@ fn decide(layer: &Layer, options: &PruneOptions, target: f64) -> Decision {
     let pruned = Decision {
         pattern: Some(options.pattern),
         sparsity,
-        pooled,
+        shared,
+        pool: pool.filter(|_| shared),
+        bounds: match (shared, rule.and_then(|rule| rule.bounds)) {
+            (false, None) => Bounds::default(),
+            (_, Some(bounds)) => bounds,
+            (true, None) => options.bounds,
+        },
         ..dense
     };
     match (options.pattern.fits(layer), options.fallback) {
@@ -239,7 +330,7 @@ fn decide(layer: &Layer, options: &PruneOptions, target: f64) -> Decision {
             Decision {
                 pattern: None,
                 sparsity: 0.0,
-                pooled: false,
+                pool: None,
                 note,
                 ..pruned
             }
@@ -247,7 +338,7 @@ fn decide(layer: &Layer, options: &PruneOptions, target: f64) -> Decision {
         (Err(misfit), Fallback::Unstructured) => Decision {
             pattern: Some(Pattern::Unstructured),
             // The units of N:M do not compete with other layers, so neither may its substitute.
-            pooled: pooled && options.pattern.fixed_sparsity().is_none(),
+            pool: pruned.pool.filter(|_| options.pattern.fixed_sparsity().is_none()),
             note: Some(format!(
                 "pruned unstructured, {} does not fit: {misfit}",
                 options.pattern
@@ -257,11 +348,16 @@ fn decide(layer: &Layer, options: &PruneOptions, target: f64) -> Decision {
     }
 }
 
-fn report(graph: &Graph, layers: &[Layer], decisions: Vec<Decision>, guards: &[Guard]) -> PruneReport {
-    let zeros_of = |data: &[f32]| data.iter().filter(|&&w| w == 0.0).count();
+fn report(graph: &Graph, masks: &Masks, layers: &[Layer], decisions: Vec<Decision>, guards: &[Guard]) -> PruneReport {
+    let zeros_of = |id: TensorId, data: &[f32]| match masks.iter().find(|(masked, _)| *masked == id) {
+        Some((_, mask)) => data.iter().zip(mask).filter(|&(&w, &keep)| w == 0.0 || !keep).count(),
+        None => data.iter().filter(|&&w| w == 0.0).count(),
+    };
     let mut rows = Vec::new();
     for (layer, decision) in layers.iter().zip(decisions) {
-        let zeros = graph.tensor(layer.tensor).map_or(0, |tensor| zeros_of(&tensor.data));
+        let zeros = graph
+            .tensor(layer.tensor)
+            .map_or(0, |tensor| zeros_of(layer.tensor, &tensor.data));
         let guard = guards.iter().find(|guard| guard.layer == layer.name);
         let kept = guard.map(|g| {
             format!(
@@ -281,7 +377,8 @@ fn report(graph: &Graph, layers: &[Layer], decisions: Vec<Decision>, guards: &[G
     }
     let (zeros, weights) = rows.iter().fold((0, 0), |(z, w), row| (z + row.zeros, w + row.weights));
     let all: usize = graph.tensors.iter().map(|tensor| tensor.data.len()).sum();
-    let all_zeros: usize = graph.tensors.iter().map(|tensor| zeros_of(&tensor.data)).sum();
+    let tensors = (0..).map(TensorId).zip(&graph.tensors);
+    let all_zeros: usize = tensors.map(|(id, tensor)| zeros_of(id, &tensor.data)).sum();
     PruneReport {
         layers: rows,
         sparsity: zeros as f64 / weights.max(1) as f64,

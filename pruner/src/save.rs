@@ -27,7 +27,7 @@ pub fn write_file(path: &Path, bytes: &[u8], overwrite: Overwrite) -> io::Result
     let mut file = builder
         .tempfile_in(folder)
         .map_err(|error| io::Error::from(error.kind()))?;
-    file.write_all(bytes)?;
+    file.as_file_mut().write_all(bytes)?;
     file.as_file().sync_all()?;
     match overwrite {
         Overwrite::Replace => file.persist(path),

@@ -4,7 +4,7 @@
 use secateur::criterion::Criterion;
 use secateur::emit::{EmitOptions, Emitted, EncodingChoice, Family, TOLERANCE};
 use secateur::lower::lower;
-use secateur::mask::{Pattern, Scope};
+use secateur::mask::{Bounds, Pattern, Scope};
 use secateur::prune::{Fallback, PruneOptions, prune};
 use secateur::reference;
 use secateur::source::sct;
@@ -56,6 +56,7 @@ impl Case {
             criterion: Criterion::L1,
             scope: Scope::Global,
             fallback,
+            bounds: Bounds::default(),
             rules: Vec::new(),
             seed: 0,
         };
@@ -266,6 +267,7 @@ fn residual_networks_shrink_as_promised() {
             criterion: Criterion::L1,
             scope: Scope::Global,
             fallback: Fallback::Dense,
+            bounds: Bounds::default(),
             rules: Vec::new(),
             seed: 0,
         };

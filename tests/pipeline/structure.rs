@@ -215,7 +215,7 @@ fn check_report(layers: &[Layer<'_>], report: &PruneReport) {
 #[test]
 fn the_checks_see_errors() {
     use secateur::criterion::Criterion;
-    use secateur::mask::Scope;
+    use secateur::mask::{Bounds, Scope};
     use secateur::prune::{Fallback, PruneOptions, prune};
 
     let before = crate::support::graph("ad01");
@@ -227,6 +227,7 @@ fn the_checks_see_errors() {
         criterion: Criterion::L1,
         scope: Scope::Global,
         fallback: Fallback::Dense,
+        bounds: Bounds::default(),
         rules: Vec::new(),
         seed: 0,
     };

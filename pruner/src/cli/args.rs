@@ -1,6 +1,6 @@
 //! The arguments of every command.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -10,15 +10,20 @@ use secateur_format::plan::planner::{PlanOptions, Scratch};
 use secateur_runtime::prepared::{Choice, Options};
 
 use super::bench::{Assertion, SyntheticArgs};
+pub(super) use super::compare::CompareArgs;
 use super::engine::{EngineArgs, KernelArgs, MachineArgs};
 use super::error::CliError;
+pub(super) use super::masks::MasksArgs;
+pub(super) use super::recipe::{RecipeArgs, RunArgs as RecipeRunArgs};
+pub(super) use super::sensitivity::SensitivityArgs;
 pub(super) use super::train::TrainArgs;
 use crate::criterion::Criterion;
 use crate::data::Preprocess;
 use crate::emit::EncodingChoice;
 use crate::engine::Engine;
 use crate::mask::{Pattern, Scope};
-use crate::prune::{Fallback, PruneOptions, Rule};
+use crate::prune::Fallback;
+use crate::recipe::{Layer, Recipe};
 use crate::structured::ChannelOptions;
 
 const MODEL_HELP: &str = "A .sct file, an .onnx file, a model.toml or its folder, or .safetensors beside a .toml";
@@ -44,7 +49,7 @@ pub(super) struct Cli {
 pub(super) enum Command {
     /// Show what a model is made of
     Inspect(InspectArgs),
-    /// Prune a model in one shot and write it as .sct
+    /// Prune a model: in one shot to a .sct file, or by a recipe that trains, in a run's folder
     Prune(PruneArgs),
     /// Train a network, from scratch or from the weights it has
     Train(TrainArgs),
@@ -64,6 +69,14 @@ pub(super) enum Command {
     Kernels,
     /// Prune, write, run and measure a digit classifier that comes with the tool
     Demo(DemoArgs),
+    /// List, show and check recipes
+    Recipe(RecipeArgs),
+    /// Compare which weights two models keep
+    Masks(MasksArgs),
+    /// Compare the accuracy of two models, sample by sample
+    Compare(CompareArgs),
+    /// Prune each layer alone, and measure what that costs
+    Sensitivity(SensitivityArgs),
 }
 
 #[derive(Debug, Args)]
@@ -130,7 +143,7 @@ fn parse_factor(text: &str) -> Result<f32, String> {
 pub(super) struct WriteArgs {
     /// The .sct file to write
     #[arg(long, short, value_name = "OUT.sct")]
-    pub(super) output: PathBuf,
+    output: Option<PathBuf>,
     /// Replace the file if it exists
     #[arg(long)]
     pub(super) force: bool,
@@ -157,6 +170,12 @@ pub(super) struct WriteArgs {
 }
 
 impl WriteArgs {
+    /// The file to write.
+    pub(super) fn output(&self) -> Result<&Path, CliError> {
+        let missing = || CliError::usage("name the file to write: --output OUT.sct");
+        self.output.as_deref().ok_or_else(missing)
+    }
+
     pub(super) fn plan(&self) -> PlanOptions {
         let scratch = match self.scratch {
             ScratchArg::Packed => Scratch::Packed,
@@ -202,82 +221,118 @@ impl ValuesArg {
 
 #[derive(Debug, Args)]
 pub(super) struct PruneArgs {
-    #[command(flatten)]
-    pub(super) model: ModelArg,
+    #[arg(help = MODEL_HELP)]
+    pub(super) model: Option<PathBuf>,
     #[command(flatten)]
     pub(super) write: WriteArgs,
+    #[command(flatten)]
+    pub(super) run: RecipeRunArgs,
     /// Fraction of the weights to set to zero, from 0 to below 1; N:M patterns fix it themselves
     #[arg(long, value_name = "S", allow_negative_numbers = true)]
     sparsity: Option<f64>,
     /// Fraction of the channels (filters, neurons) to remove first, with all that is coupled to them
     #[arg(long, value_name = "S", allow_negative_numbers = true)]
-    structured: Option<f64>,
+    pub(super) structured: Option<f64>,
     /// What is coupled keeps a multiple of N channels, or all
     #[arg(long, value_name = "N", default_value_t = 1, requires = "structured", value_parser = parse_round_to)]
     round_to: usize,
     /// What is pruned together: unstructured, N:M (2:4), or RxC blocks (4x1)
-    #[arg(long, default_value = "unstructured", value_parser = Pattern::from_str)]
-    pattern: Pattern,
+    #[arg(long, value_parser = Pattern::from_str)]
+    pattern: Option<Pattern>,
     /// Which weights go first
-    #[arg(long, default_value = "magnitude", value_enum)]
-    criterion: Criterion,
-    /// Where weights compete
-    #[arg(long, default_value = "global", value_enum)]
-    scope: Scope,
+    #[arg(long, value_enum)]
+    criterion: Option<Criterion>,
+    /// How layers share the sparsity
+    #[arg(long, value_enum)]
+    scope: Option<Scope>,
     /// What to do with layers that the pattern does not divide
-    #[arg(long, default_value = "dense", value_enum)]
-    fallback: Fallback,
+    #[arg(long, value_enum)]
+    fallback: Option<Fallback>,
     /// Leave layers dense whose name matches, with all their channels (repeatable); wins over --layer
     #[arg(long, value_name = "REGEX")]
     skip: Vec<Regex>,
     /// Another sparsity for layers whose name matches (repeatable, the last that matches counts)
     #[arg(long, value_name = "REGEX=S", value_parser = parse_rule)]
-    layer: Vec<Rule>,
-    /// Seed of the random criterion
-    #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
-    seed: u64,
+    layer: Vec<(Regex, f64)>,
+    /// Seed of all that is random
+    #[arg(long, allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    seed: Option<u64>,
     /// A data set: accuracy before and after is reported
     #[arg(long, value_name = "D")]
     pub(super) data: Option<PathBuf>,
 }
 
 impl PruneArgs {
-    /// Which weights to set to zero. Where channels are removed, none need be.
-    pub(super) fn options(&self) -> PruneOptions {
-        let none = self
-            .structured
-            .map(|_| 0.0)
-            .filter(|_| self.pattern == Pattern::Unstructured);
-        PruneOptions {
-            sparsity: self.sparsity.or(none),
-            pattern: self.pattern,
-            criterion: self.criterion,
-            scope: self.scope,
-            fallback: self.fallback,
-            rules: self.rules(),
-            seed: self.seed,
+    /// Which channels to remove, by the rest of the recipe.
+    pub(super) fn channels(&self, recipe: &Recipe) -> Result<Option<ChannelOptions>, CliError> {
+        let Some(fraction) = self.structured else {
+            return Ok(None);
+        };
+        if !matches!(recipe.prune.scope, Scope::Global | Scope::Uniform) {
+            return Err(CliError::usage("--structured needs --scope global or uniform"));
         }
-    }
-
-    /// Which channels to remove.
-    pub(super) fn channels(&self) -> Option<ChannelOptions> {
-        Some(ChannelOptions {
-            fraction: self.structured?,
+        Ok(Some(ChannelOptions {
+            fraction,
             round_to: self.round_to,
-            criterion: self.criterion,
-            scope: self.scope,
+            criterion: recipe.prune.criterion,
+            scope: recipe.prune.scope,
             skip: self.skip.clone(),
-            seed: self.seed,
-        })
+            seed: recipe.seed,
+        }))
     }
 
-    fn rules(&self) -> Vec<Rule> {
-        let skips = self.skip.iter().map(|layers| Rule {
-            layers: layers.clone(),
-            sparsity: 0.0,
-        });
-        self.layer.iter().cloned().chain(skips).collect()
+    /// What the recipe is made of that the flags ask for.
+    pub(super) fn layers(&self) -> Result<Vec<Layer>, CliError> {
+        let mut flags = Vec::new();
+        let mut set = |flag: &'static str, key: &'static str, value: Option<toml::Value>| {
+            flags.extend(value.map(|value| Layer::flag(flag, &format!("{key} = {value}"))));
+        };
+        let text = |text: String| toml::Value::from(text);
+        let path = |path: &Option<PathBuf>| path.as_ref().map(|path| text(path.display().to_string()));
+        let name = |value: &dyn std::fmt::Display| text(value.to_string());
+        set("MODEL", "model", path(&self.model));
+        set("--seed", "seed", self.seed.map(|seed| toml::Value::from(seed as i64)));
+        set("--data", "data.test", path(&self.data));
+        set("--train", "data.train", path(&self.run.train));
+        // Where channels are removed, no weights need be.
+        let none = self.structured.map(|_| 0.0);
+        let none = none.filter(|_| self.pattern.is_none_or(|pattern| pattern == Pattern::Unstructured));
+        let sparsity = self.sparsity.or(none);
+        set("--sparsity", "prune.sparsity", sparsity.map(toml::Value::from));
+        set(
+            "--pattern",
+            "prune.pattern",
+            self.pattern.as_ref().map(|pattern| name(pattern)),
+        );
+        set(
+            "--criterion",
+            "prune.criterion",
+            self.criterion.as_ref().map(|criterion| name(criterion)),
+        );
+        set("--scope", "prune.scope", self.scope.and_then(value_name));
+        set("--fallback", "prune.fallback", self.fallback.and_then(value_name));
+        let skips = self.skip.iter().map(|layers| (layers, 0.0));
+        let rules = self
+            .layer
+            .iter()
+            .map(|(layers, sparsity)| (layers, *sparsity))
+            .chain(skips);
+        let rules: Vec<toml::Value> = rules
+            .map(|(layers, sparsity)| {
+                let mut rule = toml::Table::new();
+                rule.insert("layers".into(), text(layers.to_string()));
+                rule.insert("sparsity".into(), sparsity.into());
+                rule.into()
+            })
+            .collect();
+        set("--layer, --skip", "rule", (!rules.is_empty()).then(|| rules.into()));
+        self.run.layers(flags)
     }
+}
+
+/// The name of a value as clap knows it.
+fn value_name(value: impl ValueEnum) -> Option<toml::Value> {
+    Some(value.to_possible_value()?.get_name().into())
 }
 
 fn parse_round_to(text: &str) -> Result<usize, String> {
@@ -288,15 +343,12 @@ fn parse_round_to(text: &str) -> Result<usize, String> {
     Err("must be from 1 to 1024".to_owned())
 }
 
-fn parse_rule(text: &str) -> Result<Rule, String> {
+fn parse_rule(text: &str) -> Result<(Regex, f64), String> {
     let (pattern, sparsity) = text
         .rsplit_once('=')
         .ok_or("use REGEX=SPARSITY, such as 'layer3.*=0.95'")?;
     let sparsity = sparsity.parse().map_err(|_| format!("`{sparsity}` is not a number"))?;
-    Ok(Rule {
-        layers: Regex::new(pattern).map_err(|e| e.to_string())?,
-        sparsity,
-    })
+    Ok((Regex::new(pattern).map_err(|e| e.to_string())?, sparsity))
 }
 
 #[derive(Debug, Args)]

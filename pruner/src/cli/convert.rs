@@ -20,13 +20,14 @@ use crate::lower::lower;
 use crate::save::{Overwrite, write_file};
 
 pub(super) fn run(args: &ConvertArgs, out: &Output) -> Result<(), CliError> {
-    check_output(&args.write.output, args.write.force)?;
+    let output = args.write.output()?;
+    check_output(output, args.write.force)?;
     let opened = Opened::new(&args.model.model, out)?;
     let preprocess = opened.preprocess(args.write.preprocess.get(), None)?;
     let emitted = make(&opened.source.graph, &args.write, &preprocess, Vec::new(), out)?;
-    save(&args.write.output, args.write.force, &emitted.bytes)?;
-    let json = report_json(&args.write.output, &emitted);
-    out.result(&json, || report_text(&args.write.output, &emitted))?;
+    save(output, args.write.force, &emitted.bytes)?;
+    let json = report_json(output, &emitted);
+    out.result(&json, || report_text(output, &emitted))?;
     Ok(())
 }
 
@@ -80,7 +81,7 @@ pub(super) fn make(
         tuning: None,
     };
     if args.tune {
-        options.tuning = Some(tune(graph, &options, &args.output)?);
+        options.tuning = Some(tune(graph, &options, args.output()?)?);
     }
     let emitted = emit(graph, &options)?;
     check_family(args.encoding, &emitted, out)?;

@@ -18,7 +18,7 @@ use crate::criterion::Criterion;
 use crate::data::{self, Loaded};
 use crate::emit::{EmitOptions, Emitted, EncodingChoice, Family, emit};
 use crate::engine::Engine;
-use crate::mask::{Pattern, Scope};
+use crate::mask::{Bounds, Pattern, Scope};
 use crate::prune::{Fallback, PruneOptions, prune};
 use crate::source::{self, Model as Source};
 
@@ -80,6 +80,7 @@ fn make(source: &Source, pattern: Pattern, sparsity: f64, values: ValueType) -> 
             criterion: Criterion::L1,
             scope: Scope::Global,
             fallback: Fallback::Dense,
+            bounds: Bounds::default(),
             rules: Vec::new(),
             seed: 0,
         };

@@ -7,6 +7,8 @@ use crate::data::DataError;
 use crate::emit::{CheckError, EmitError};
 use crate::eval::EvalError;
 use crate::prune::PruneError;
+use crate::recipe::RecipeError;
+use crate::recipe::run::RunError as RecipeRunError;
 use crate::source::SourceError;
 use crate::structured::ChannelError;
 use crate::train::{CheckpointError, RunError, TrainError};
@@ -166,6 +168,7 @@ impl From<TrainError> for CliError {
     fn from(error: TrainError) -> Self {
         match error {
             TrainError::Checkpoint(error) => error.into(),
+            TrainError::Prune(error) => error.into(),
             TrainError::Teacher { .. } => Self::usage(error),
             TrainError::Diverged { .. } => Self::check(error),
             error => Self::new(UNREADABLE, error),
@@ -176,5 +179,29 @@ impl From<TrainError> for CliError {
 impl From<EvalError> for CliError {
     fn from(error: EvalError) -> Self {
         Self::new(UNREADABLE, error)
+    }
+}
+
+impl From<RecipeError> for CliError {
+    fn from(error: RecipeError) -> Self {
+        Self::usage(error)
+    }
+}
+
+impl From<RecipeRunError> for CliError {
+    fn from(error: RecipeRunError) -> Self {
+        match error {
+            RecipeRunError::Exists { .. } | RecipeRunError::Changed { .. } => Self::usage(error),
+            RecipeRunError::Interrupted { .. } => Self::interrupted(error),
+            RecipeRunError::Budget { .. } => Self::check(error),
+            RecipeRunError::Recipe(error) => error.into(),
+            RecipeRunError::Model(error) => error.into(),
+            RecipeRunError::Prune(error) => error.into(),
+            RecipeRunError::Train(error) => error.into(),
+            RecipeRunError::Checkpoint(error) => error.into(),
+            RecipeRunError::Eval(error) => error.into(),
+            RecipeRunError::Emit(error) => error.into(),
+            RecipeRunError::Graph(_) | RecipeRunError::Run(_) => Self::new(UNREADABLE, error),
+        }
     }
 }

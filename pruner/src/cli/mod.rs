@@ -3,6 +3,7 @@
 
 mod args;
 mod bench;
+mod compare;
 mod convert;
 mod demo;
 mod engine;
@@ -11,11 +12,16 @@ mod eval;
 mod explain;
 mod groups;
 mod inspect;
+mod interrupt;
 mod kernels;
+mod masks;
 mod model;
 mod output;
 mod prune;
+mod recipe;
+mod recipe_run;
 mod run;
+mod sensitivity;
 mod train;
 mod verify;
 
@@ -66,5 +72,9 @@ fn dispatch(cli: &Cli) -> Result<(), CliError> {
         Command::Bench(args) => bench::run(args, &out),
         Command::Kernels => kernels::run(&out),
         Command::Demo(args) => demo::run(args, &out),
+        Command::Recipe(args) => recipe::run(args, &out),
+        Command::Masks(args) => masks::run(args, &out),
+        Command::Compare(args) => compare::run(args, &out),
+        Command::Sensitivity(args) => sensitivity::run(args, &out),
     }
 }

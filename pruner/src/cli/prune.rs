@@ -1,5 +1,7 @@
 //! `secateur prune`
 
+use std::path::PathBuf;
+
 use secateur_format::graph::Graph;
 use secateur_runtime::ArenaBuf;
 use serde_json::json;
@@ -10,28 +12,61 @@ use super::error::CliError;
 use super::eval::evaluate;
 use super::model::{Opened, dense_options, read};
 use super::output::{Output, percent, table, thousands};
+use super::recipe_run;
 use crate::criterion::Criterion;
 use crate::data;
 use crate::engine::Engine;
 use crate::eval::Accuracy;
 use crate::mask::Scope;
 use crate::prune::{PruneOptions, PruneReport, prune};
+use crate::recipe::{Kind, Layer, Recipe, parse};
 use crate::structured::{ChannelOptions, ChannelReport, remove_channels};
 
 pub(super) fn run(args: &PruneArgs, out: &Output) -> Result<(), CliError> {
-    let (path, output) = (&args.model.model, &args.write.output);
+    if args.structured.is_some() && (args.run.folder.is_some() || args.run.resume.is_some()) {
+        return Err(CliError::usage(
+            "--structured is for one-shot pruning: a run's folder cannot record it yet",
+        ));
+    }
+    if let Some(folder) = &args.run.resume {
+        let asked = args.run.continued(folder)?;
+        return recipe_run::resume(folder, asked.as_ref(), out);
+    }
+    let layers = args.layers()?;
+    let recipe = parse(&layers)?;
+    if args.run.dry_run {
+        let text = toml::to_string_pretty(&recipe).map_err(CliError::check)?;
+        return Ok(out.result(&json!(recipe), || text)?);
+    }
+    if let Some(folder) = &args.run.folder {
+        return recipe_run::begin(folder, recipe, &layers, args.write.preprocess.get(), out);
+    }
+    if recipe.needs_samples() || recipe.prune.max_drop.is_some() || recipe.schedule.kind != Kind::OneShot {
+        return Err(CliError::usage(
+            "this recipe trains, corrects or searches: give it a folder with --run DIR",
+        ));
+    }
+    one_shot(args, &recipe, &layers, out)
+}
+
+/// No folder, no training: from the model to the file.
+fn one_shot(args: &PruneArgs, recipe: &Recipe, layers: &[Layer], out: &Output) -> Result<(), CliError> {
+    let missing = || CliError::usage("give a model");
+    let path = &PathBuf::from(recipe.model.as_ref().ok_or_else(missing)?);
+    let output = args.write.output()?;
     check_output(output, args.write.force)?;
     let opened = Opened::new(path, out)?;
-    let data = args.data.as_deref().map(data::load).transpose()?;
+    let data = recipe.data.test.as_deref().map(data::load).transpose()?;
     let described = data.as_ref().and_then(|loaded| loaded.preprocess.clone());
     let preprocess = opened.preprocess(args.write.preprocess.get(), described)?;
+    recipe_run::check_rules(recipe, layers, &opened.source.graph)?;
+    let options = recipe.options(recipe.prune.sparsity);
     let mut graph: Graph = opened.source.graph.clone();
-    let channels = args.channels();
+    let channels = args.channels(recipe)?;
     let removed = channels
         .as_ref()
         .map(|options| remove_channels(&mut graph, options))
         .transpose()?;
-    let options = args.options();
     let report = prune(&mut graph, &options)?;
     for layer in &report.layers {
         if let (Some(note), false) = (&layer.note, layer.skipped) {
@@ -82,7 +117,7 @@ fn info(options: &PruneOptions, channels: Option<&ChannelOptions>) -> Vec<(Strin
     let (criterion, pattern, scope) = (options.criterion, options.pattern, lower(options.scope));
     let mut zeros = format!("{criterion} {pattern} {scope} {sparsity}");
     for rule in &options.rules {
-        zeros += &format!(" {}={}", rule.layers, rule.sparsity);
+        zeros += &format!(" {}={}", rule.layers, rule.sparsity.unwrap_or(sparsity));
     }
     zeros += &seed(criterion, options.seed);
     let removed = channels.map(|channels| {

@@ -9,12 +9,17 @@ mod random;
 use std::fmt;
 
 use clap::ValueEnum;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// A criterion that needs nothing but the weights.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum Criterion {
     /// |w|: the L1 norm of a block
+    #[default]
     #[value(name = "magnitude", alias = "l1")]
+    #[serde(rename = "magnitude")]
     L1,
     /// w²: the L2 norm of a block (the same as L1 for single weights)
     #[value(name = "l2", alias = "magnitude-l2")]

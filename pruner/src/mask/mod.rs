@@ -1,8 +1,12 @@
 //! Masks: which weights stay. Patterns shape them, scopes share out the sparsity.
 
 mod pattern;
+mod scope;
 mod select;
+mod similarity;
 
 pub use pattern::{Misfit, Pattern};
+pub use scope::{Bounds, Extents, Scope, erk};
 pub(crate) use select::prune_count;
-pub use select::{Guard, Quota, Scope, select};
+pub use select::{Guard, Pool, Quota, select};
+pub use similarity::{Overlap, overlap};

@@ -1,19 +1,8 @@
 //! Selection: from scores to masks.
 
-use clap::ValueEnum;
-
 use super::Pattern;
+use super::scope::{Bounds, lamp};
 use crate::layer::Layer;
-
-/// Where units compete with each other.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Scope {
-    /// Each layer is pruned to the sparsity
-    Layer,
-    /// All layers are ranked together and pruned to the sparsity overall
-    #[default]
-    Global,
-}
 
 /// A layer with its scores and the sparsity it is pruned to.
 #[derive(Clone, Debug)]
@@ -26,10 +15,21 @@ pub struct Quota<'a> {
     pub sparsity: f64,
     /// One score per weight.
     pub scores: Vec<f64>,
-    /// Whether the layer competes with the other pooled ones.
-    pub pooled: bool,
+    /// Whether and how the layer competes with the other pooled ones.
+    pub pool: Option<Pool>,
+    /// The least and the greatest sparsity, for pooled layers too.
+    pub bounds: Bounds,
     /// Whether it is the model's last layer.
     pub last: bool,
+}
+
+/// What is compared in a pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pool {
+    /// Scores.
+    Scores,
+    /// Scores relative to what is left of the layer (arXiv 2010.07611).
+    Lamp,
 }
 
 /// A layer that the sparsity asked for would have emptied.
@@ -63,12 +63,21 @@ pub fn select(quotas: &[Quota<'_>]) -> (Vec<Vec<bool>>, Vec<Guard>) {
     for (i, (quota, mask)) in quotas.iter().zip(&mut masks).enumerate() {
         if let Pattern::Nm { n, .. } = quota.pattern {
             prune_groups(quota, n.into(), mask);
-        } else if quota.pooled {
-            pool.extend(ranked(quota, i));
+        } else if let Some(kind) = quota.pool {
+            let mut units = ranked(quota, i);
+            if kind == Pool::Lamp {
+                rank(&mut units);
+                let sums: Vec<f64> = units.iter().map(|unit| unit.score).collect();
+                units
+                    .iter_mut()
+                    .zip(lamp(&sums))
+                    .for_each(|(unit, score)| unit.score = score);
+            }
+            pool.extend(units);
         } else {
             let mut units = ranked(quota, i);
             rank(&mut units);
-            let asked = prune_count(quota.sparsity, units.len());
+            let asked = prune_count(quota.bounds.clamp(quota.sparsity), units.len());
             let count = asked.min(units.len() - floors[i]);
             kept[i] = asked - count;
             units
@@ -90,7 +99,8 @@ pub fn select(quotas: &[Quota<'_>]) -> (Vec<Vec<bool>>, Vec<Guard>) {
 fn floor(quota: &Quota<'_>) -> usize {
     let units = quota.pattern.units(quota.layer);
     let connected = if quota.last { units.block_rows() } else { 1 };
-    units.count().div_ceil(1000).max(connected).min(units.count())
+    let most = units.count() - prune_count(quota.bounds.max, units.count());
+    units.count().div_ceil(1000).max(connected).max(most).min(units.count())
 }
 
 /// Keeps the `n` best weights of each group.
@@ -154,21 +164,43 @@ fn prune_pool(
     let total: usize = pool.iter().map(size).sum();
     let sparsity = quotas
         .iter()
-        .find(|quota| quota.pooled)
+        .find(|quota| quota.pool.is_some())
         .map_or(0.0, |quota| quota.sparsity);
     let asked = prune_count(sparsity, total);
     for candidate in &mut pool {
-        candidate.score /= size(candidate) as f64;
+        if quotas[candidate.layer].pool == Some(Pool::Scores) {
+            candidate.score /= size(candidate) as f64;
+        }
     }
     rank(&mut pool);
     let mut left: Vec<usize> = quotas.iter().map(|q| q.pattern.units(q.layer).count()).collect();
+    // What every layer has to lose does not compete.
+    let mut owed: Vec<usize> = quotas
+        .iter()
+        .zip(&left)
+        .zip(floors)
+        .map(|((quota, &units), &floor)| prune_count(quota.bounds.min, units).min(units - floor))
+        .collect();
     let (mut seen, mut pruned) = (0, 0);
+    let mut free = Vec::with_capacity(pool.len());
     for candidate in pool {
+        let layer = candidate.layer;
+        if owed[layer] == 0 {
+            free.push(candidate);
+            continue;
+        }
+        owed[layer] -= 1;
+        left[layer] -= 1;
+        seen += size(&candidate);
+        pruned += size(&candidate);
+        prune_unit(&quotas[layer], candidate.unit, &mut masks[layer]);
+    }
+    for candidate in free {
         let weights = size(&candidate);
         seen += weights;
         if pruned + weights > asked {
             // Larger units may no longer fit where smaller ones still do.
-            if pruned == asked {
+            if pruned >= asked {
                 break;
             }
             continue;
@@ -200,6 +232,7 @@ mod tests {
             cols,
             group_rows: rows,
             channels: cols,
+            extents: rows + cols,
         }
     }
 
@@ -209,7 +242,8 @@ mod tests {
             pattern,
             sparsity,
             scores: Criterion::L1.scores(weights, &layer.name, 0),
-            pooled,
+            pool: pooled.then_some(Pool::Scores),
+            bounds: Bounds::default(),
             last: layer.name == "b",
         }
     }
@@ -285,5 +319,35 @@ mod tests {
                 kept: 1
             }]
         );
+    }
+
+    #[test]
+    fn pooled_layers_keep_to_their_bounds() {
+        let (a, b) = (layer("a", 1, 4), layer("c", 1, 4));
+        let mut quotas = [
+            quota(&a, Pattern::Unstructured, &[0.1, 0.2, 0.3, 0.4], 0.5, true),
+            quota(&b, Pattern::Unstructured, &[5.0, 6.0, 7.0, 8.0], 0.5, true),
+        ];
+        let kept = |quotas: &[Quota<'_>]| select(quotas).0.iter().map(|mask| bits(mask)).collect::<Vec<_>>();
+        quotas[0].bounds.max = 0.75;
+        assert_eq!(kept(&quotas), [[0, 0, 0, 1], [0, 1, 1, 1]]);
+        quotas[0].bounds.max = 1.0;
+        quotas[1].bounds.min = 0.5;
+        assert_eq!(kept(&quotas), [[0, 0, 1, 1], [0, 0, 1, 1]]);
+    }
+
+    #[test]
+    fn lamp_keeps_what_its_authors_keep() {
+        // algorithms.md 6.18: the same layers, ranked by magnitude, would keep 0.5 and -0.6 of a and all of b.
+        let (a, b) = (layer("a", 2, 3), layer("c", 1, 2));
+        let weights: [&[f32]; 2] = [&[0.5, -0.1, 0.3, -0.2, 0.4, -0.6], &[0.5, -2.0]];
+        let quotas = [(&a, weights[0]), (&b, weights[1])].map(|(layer, weights)| Quota {
+            scores: Criterion::L2.scores(weights, "", 0),
+            pool: Some(Pool::Lamp),
+            ..quota(layer, Pattern::Unstructured, weights, 0.5, true)
+        });
+        let masks = select(&quotas).0;
+        assert_eq!(bits(&masks[0]), [1, 0, 0, 0, 1, 1]);
+        assert_eq!(bits(&masks[1]), [0, 1]);
     }
 }

@@ -48,7 +48,7 @@ pub fn choose(
         groups.push((group, ranked));
     }
     let removed: Vec<usize> = match scope {
-        Scope::Layer => groups
+        Scope::Uniform | Scope::Erk | Scope::Lamp => groups
             .iter()
             .map(|(_, ranked)| prune_count(fraction, ranked.len()))
             .collect(),

@@ -36,7 +36,7 @@ pub(super) fn order(seed: u64, epoch: u64, samples: usize) -> Vec<usize> {
 
 impl Samples<'_> {
     /// Writes sample `index` as it is.
-    pub(super) fn plain(&self, index: usize, x: &mut [f32]) {
+    pub(crate) fn plain(&self, index: usize, x: &mut [f32]) {
         x.copy_from_slice(self.dataset.input(index));
         self.prepare(x);
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::random::{Purpose, normal, stream, unit};
 
 /// How weights are drawn. Biases and shifts begin as 0, scales as 1.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Init {
     /// Normal, variance 2 / inputs (He et al., arXiv 1502.01852)

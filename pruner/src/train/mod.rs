@@ -25,6 +25,7 @@ mod program;
 mod random;
 mod run;
 mod schedule;
+mod shape;
 mod shard;
 mod simd;
 mod state;
@@ -40,6 +41,7 @@ pub use loss::{Distillation, Loss, Sums};
 pub use optimizer::{Adam, Optimizer};
 pub use run::{Run, RunError, Setup};
 pub use schedule::{Decay, Schedule};
+pub use shape::Shape;
 pub use state::{Position, State};
 pub use trainer::{Ending, Hooks, Plan, Progress, TrainError, Trainer};
 

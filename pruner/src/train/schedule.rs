@@ -35,13 +35,26 @@ pub enum Decay {
         /// The factor.
         factor: f64,
     },
-    /// Half a cosine down to 0 (arXiv 1608.03983, without restarts).
-    Cosine,
+    /// Half a cosine down to `end` times the rate (arXiv 1608.03983, without restarts).
+    Cosine {
+        /// A fraction of the highest rate.
+        end: f64,
+    },
     /// A line down to 0.
     Linear,
     /// From a 25th up along a cosine over the first 30 % of the steps, then down to a 250 000th
     /// (arXiv 1708.07120, with the numbers of PyTorch).
     OneCycle,
+    /// Another schedule from one of its steps on, as far as steps are left: replayed where as many are left of
+    /// it, else compressed or stretched.
+    Replay {
+        /// The schedule.
+        schedule: Box<Schedule>,
+        /// Its steps.
+        steps: u64,
+        /// The first that is replayed.
+        from: u64,
+    },
 }
 
 impl Schedule {
@@ -57,9 +70,14 @@ impl Schedule {
                 Decay::Constant => 1.0,
                 Decay::Step { every, factor } => factor.powf((step / (*every).max(1)) as f64),
                 Decay::MultiStep { at, factor } => factor.powf(at.iter().filter(|&&at| step >= at).count() as f64),
-                Decay::Cosine => cosine(1.0, 0.0, done),
+                Decay::Cosine { end } => cosine(1.0, *end, done),
                 Decay::Linear => 1.0 - done,
                 Decay::OneCycle => one_cycle(step as f64, total as f64),
+                Decay::Replay { schedule, steps, from } => {
+                    let left = u128::from(steps.saturating_sub(*from));
+                    let at = from + (u128::from(step) * left / u128::from(total)) as u64;
+                    schedule.at(at, *steps) / self.rate
+                }
             }
     }
 }
@@ -112,7 +130,7 @@ mod tests {
         };
         close(&rates(steps, 0, 4), &[0.1, 0.01, 0.01, 0.001]);
         close(
-            &rates(Decay::Cosine, 0, 4),
+            &rates(Decay::Cosine { end: 0.0 }, 0, 4),
             &[0.1, 0.085_355_339_06, 0.05, 0.014_644_660_94],
         );
     }

@@ -16,6 +16,7 @@ use super::optimizer::Optimizer;
 use super::schedule::Schedule;
 use super::state::State;
 use crate::eval::{EvalError, argmax};
+use crate::prune::PruneError;
 
 /// How to train.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -131,6 +132,9 @@ pub enum TrainError {
         /// The loss.
         loss: f64,
     },
+    /// A hook cannot prune.
+    #[error(transparent)]
+    Prune(#[from] PruneError),
     /// What a hook keeps cannot be written.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),

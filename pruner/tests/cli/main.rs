@@ -9,6 +9,8 @@ mod foreign;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod recipes;
+#[cfg(test)]
 mod rewriting;
 #[cfg(test)]
 mod support;

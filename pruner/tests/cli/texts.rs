@@ -8,8 +8,22 @@ use serde_json::Value;
 use crate::support::{DATA, Folder, MODEL, bytes};
 
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/cli.md");
-const COMMANDS: [&str; 11] = [
-    "inspect", "prune", "train", "convert", "run", "eval", "verify", "explain", "bench", "kernels", "demo",
+const COMMANDS: [&str; 15] = [
+    "inspect",
+    "prune",
+    "train",
+    "convert",
+    "run",
+    "eval",
+    "verify",
+    "explain",
+    "bench",
+    "kernels",
+    "demo",
+    "recipe",
+    "masks",
+    "compare",
+    "sensitivity",
 ];
 
 fn document() -> String {
@@ -71,7 +85,7 @@ fn shared(document: &str, command: &str) -> String {
     if ["prune", "convert"].contains(&command) {
         text += section(document, "Writing files");
     }
-    if ["prune", "train", "convert", "eval"].contains(&command) {
+    if ["prune", "train", "convert", "eval", "compare", "sensitivity"].contains(&command) {
         text += section(document, "Preprocessing");
     }
     if command == "bench" {

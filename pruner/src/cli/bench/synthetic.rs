@@ -9,7 +9,7 @@ use super::super::error::CliError;
 use super::super::output::Output;
 use crate::criterion::Criterion;
 use crate::layer::{Layer, layers};
-use crate::mask::{Pattern, Scope};
+use crate::mask::{Bounds, Pattern, Scope};
 use crate::prune::{Fallback, PruneOptions, Rule, prune};
 
 #[derive(Debug, Args)]
@@ -39,8 +39,9 @@ impl SyntheticArgs {
             sparsity: self.synthetic_sparsity,
             pattern: self.pattern.unwrap_or(Pattern::Unstructured),
             criterion: Criterion::L1,
-            scope: Scope::Layer,
+            scope: Scope::Uniform,
             fallback: Fallback::Dense,
+            bounds: Bounds::default(),
             rules: if self.all { Vec::new() } else { spared(&graph)? },
             seed: 0,
         };
@@ -72,7 +73,8 @@ fn spared(graph: &Graph) -> Result<Vec<Rule>, CliError> {
             let name = format!("^{}$", regex::escape(&layer.name));
             Ok(Rule {
                 layers: Regex::new(&name).map_err(CliError::usage)?,
-                sparsity: 0.0,
+                sparsity: Some(0.0),
+                bounds: None,
             })
         })
         .collect()

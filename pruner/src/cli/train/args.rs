@@ -1,13 +1,12 @@
 //! The arguments of `secateur train`.
 
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 
 use crate::cli::args::PreprocessArgs;
 use crate::cli::error::CliError;
-use crate::train::{Adam, Augment, Decay, Distillation, Init, Loss, Optimizer, Plan, Schedule, Statistics};
+use crate::train::{Adam, Augment, Distillation, Init, Loss, Optimizer, Plan, Schedule, Shape, Statistics};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct TrainArgs {
@@ -115,74 +114,6 @@ enum Kind {
 enum LossKind {
     CrossEntropy,
     MeanSquare,
-}
-
-/// A decay in epochs.
-#[derive(Clone, Debug)]
-enum Shape {
-    Constant,
-    Linear,
-    Cosine,
-    OneCycle,
-    Step(u64, f64),
-    MultiStep(Vec<u64>, f64),
-}
-
-impl FromStr for Shape {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let usage = || {
-            format!(
-                "`{text}` is no schedule: use constant, linear, cosine, one-cycle, step:EPOCHS,FACTOR (such as \
-                 step:30,0.1) or multi-step:EPOCH,…,FACTOR (such as multi-step:50,75,0.1)"
-            )
-        };
-        let numbers = |list: &str| -> Option<(Vec<u64>, f64)> {
-            let (epochs, factor) = list.rsplit_once(',')?;
-            let epochs: Option<Vec<u64>> = epochs.split(',').map(|epoch| epoch.parse().ok()).collect();
-            let factor = factor
-                .parse()
-                .ok()
-                .filter(|factor: &f64| factor.is_finite() && *factor > 0.0)?;
-            Some((epochs?.into_iter().filter(|&epoch| epoch > 0).collect(), factor))
-        };
-        let (name, list) = text.split_once(':').unwrap_or((text, ""));
-        match (name, list) {
-            ("constant", "") => Ok(Self::Constant),
-            ("linear", "") => Ok(Self::Linear),
-            ("cosine", "") => Ok(Self::Cosine),
-            ("one-cycle", "") => Ok(Self::OneCycle),
-            ("step", list) => match numbers(list).ok_or_else(usage)? {
-                (epochs, factor) if epochs.len() == 1 => Ok(Self::Step(epochs[0], factor)),
-                _ => Err(usage()),
-            },
-            ("multi-step", list) => match numbers(list).ok_or_else(usage)? {
-                (epochs, factor) if !epochs.is_empty() => Ok(Self::MultiStep(epochs, factor)),
-                _ => Err(usage()),
-            },
-            _ => Err(usage()),
-        }
-    }
-}
-
-impl Shape {
-    fn decay(&self, per_epoch: u64) -> Decay {
-        match self {
-            Self::Constant => Decay::Constant,
-            Self::Linear => Decay::Linear,
-            Self::Cosine => Decay::Cosine,
-            Self::OneCycle => Decay::OneCycle,
-            Self::Step(epochs, factor) => Decay::Step {
-                every: epochs * per_epoch,
-                factor: *factor,
-            },
-            Self::MultiStep(epochs, factor) => Decay::MultiStep {
-                at: epochs.iter().map(|epoch| epoch * per_epoch).collect(),
-                factor: *factor,
-            },
-        }
-    }
 }
 
 impl TrainArgs {

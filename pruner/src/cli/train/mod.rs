@@ -16,6 +16,7 @@ use serde_json::json;
 pub(super) use args::TrainArgs;
 
 use super::error::CliError;
+use super::interrupt::interruption;
 use super::model::Opened;
 use super::output::{Output, percent};
 use crate::data::{self, Dataset, Preprocess};
@@ -205,19 +206,6 @@ fn model(name: &str, dataset: &Dataset, args: &TrainArgs, out: &Output) -> Resul
         init.apply(&mut model.graph, args.seed());
     }
     Ok(model)
-}
-
-/// A flag that Ctrl-C sets; a second one ends the process at once.
-fn interruption() -> Result<Arc<AtomicBool>, CliError> {
-    let flag = Arc::new(AtomicBool::new(false));
-    let own = Arc::clone(&flag);
-    let handler = move || {
-        if own.swap(true, Ordering::Relaxed) {
-            std::process::exit(super::error::INTERRUPTED.into());
-        }
-    };
-    ctrlc::set_handler(handler).map_err(|error| CliError::check(format!("cannot listen to Ctrl-C: {error}")))?;
-    Ok(flag)
 }
 
 /// Shows and keeps how a training goes.

@@ -65,10 +65,10 @@ fn a_channel_scores_the_sum_of_its_filters() {
 #[test]
 fn each_group_loses_its_share_and_the_lowest_go() {
     let graph = graph();
-    assert_eq!(kept(&graph, &options(0.5, Scope::Layer, 1)), [5, 3]);
-    assert_eq!(kept(&graph, &options(0.99, Scope::Layer, 1)), [1, 1]);
+    assert_eq!(kept(&graph, &options(0.5, Scope::Uniform, 1)), [5, 3]);
+    assert_eq!(kept(&graph, &options(0.99, Scope::Uniform, 1)), [1, 1]);
     let mut smaller = graph.clone();
-    remove_channels(&mut smaller, &options(0.5, Scope::Layer, 1)).unwrap();
+    remove_channels(&mut smaller, &options(0.5, Scope::Uniform, 1)).unwrap();
     let norms = |graph: &Graph| -> Vec<f32> {
         let filters = graph.tensors[0].data.chunks(27);
         filters.map(|filter| filter.iter().map(|w| w.abs()).sum()).collect()
@@ -94,10 +94,10 @@ fn groups_compete_relative_to_their_means() {
 #[test]
 fn counts_round_up_to_what_kernels_like() {
     let graph = graph();
-    assert_eq!(kept(&graph, &options(0.5, Scope::Layer, 4)), [8, 4]);
-    assert_eq!(kept(&graph, &options(0.9, Scope::Layer, 4)), [4, 4]);
+    assert_eq!(kept(&graph, &options(0.5, Scope::Uniform, 4)), [8, 4]);
+    assert_eq!(kept(&graph, &options(0.9, Scope::Uniform, 4)), [4, 4]);
     // 8 of 6 is all.
-    assert_eq!(kept(&graph, &options(0.5, Scope::Layer, 8)), [8, 6]);
+    assert_eq!(kept(&graph, &options(0.5, Scope::Uniform, 8)), [8, 6]);
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn whole_groups_count_by_their_width() {
     let a = net.conv("a", ValueId(0), 32, 1, 1);
     let b = net.conv("b", a, 32, 8, 3);
     net.conv("c", b, 2, 1, 1);
-    let report = remove_channels(&mut net.graph, &options(0.6, Scope::Layer, 8)).unwrap();
+    let report = remove_channels(&mut net.graph, &options(0.6, Scope::Uniform, 8)).unwrap();
     // 3 of 8 groups of 4 would stay: 12 channels, 16 after rounding.
     let row = report.groups.iter().find(|group| group.name == "a").unwrap();
     assert_eq!((row.before, row.after), (32, 16));
@@ -117,14 +117,14 @@ fn rules_keep_layers_and_nothing_is_an_error() {
     let graph = graph();
     let skip = |patterns: &[&str]| ChannelOptions {
         skip: patterns.iter().map(|pattern| Regex::new(pattern).unwrap()).collect(),
-        ..options(0.5, Scope::Layer, 1)
+        ..options(0.5, Scope::Uniform, 1)
     };
     assert_eq!(kept(&graph, &skip(&["^a$"])), [10, 3]);
     let mut same = graph.clone();
     let error = remove_channels(&mut same, &skip(&["a", "b"])).unwrap_err();
     assert!(matches!(error, ChannelError::Nothing { groups: 4 }), "{error}");
     for fraction in [-0.1, 1.0, f64::NAN] {
-        let error = remove_channels(&mut same, &options(fraction, Scope::Layer, 1)).unwrap_err();
+        let error = remove_channels(&mut same, &options(fraction, Scope::Uniform, 1)).unwrap_err();
         assert!(matches!(error, ChannelError::Fraction(_)), "{error}");
     }
     assert_eq!(same, graph);
@@ -135,7 +135,7 @@ fn rules_keep_layers_and_nothing_is_an_error() {
 #[test]
 fn sizes_are_those_of_the_graph() {
     let mut smaller = graph();
-    let report = remove_channels(&mut smaller, &options(0.5, Scope::Layer, 1)).unwrap();
+    let report = remove_channels(&mut smaller, &options(0.5, Scope::Uniform, 1)).unwrap();
     // 16 pixels.
     assert_eq!(report.before.multiplications, 16 * (10 * 27 + 6 * 90) + 2 * 6);
     assert_eq!(report.after.multiplications, 16 * (5 * 27 + 3 * 45) + 2 * 3);

@@ -36,7 +36,7 @@ fn plan(optimizer: Optimizer) -> Plan {
         schedule: Schedule {
             rate: 0.02,
             warmup: 2,
-            shape: Decay::Cosine,
+            shape: Decay::Cosine { end: 0.0 },
         },
         loss: Loss::CrossEntropy { smoothing: 0.0 },
         distillation: None,

@@ -1,0 +1,129 @@
+//! `secateur recipe`, and how flags become a recipe.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::error::CliError;
+use super::output::{Output, table};
+use crate::recipe::{Layer, PRESETS, Recipe, parse, preset, schema};
+use crate::source::nearest::suggestion;
+
+#[derive(Debug, Args)]
+pub(super) struct RecipeArgs {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// List the presets
+    List,
+    /// Print a preset, or a recipe with nothing left out
+    Show {
+        /// A preset's name, or a file
+        recipe: String,
+    },
+    /// Check a recipe
+    Check {
+        /// A preset's name, or a file
+        recipe: String,
+    },
+    /// Print the JSON Schema of recipes
+    Schema,
+}
+
+pub(super) fn run(args: &RecipeArgs, out: &Output) -> Result<(), CliError> {
+    match &args.action {
+        Action::List => {
+            let presets: Vec<_> = PRESETS
+                .iter()
+                .map(|preset| json!({ "name": preset.name, "purpose": preset.purpose() }))
+                .collect();
+            out.result(&json!({ "presets": presets }), || {
+                let rows = PRESETS
+                    .iter()
+                    .map(|preset| vec![preset.name.to_owned(), preset.purpose().to_owned()]);
+                table(&["preset", "what it does"], 2, rows)
+            })?;
+        }
+        Action::Show { recipe } => {
+            let layer = layer(recipe)?;
+            let recipe = parse(std::slice::from_ref(&layer))?;
+            let text = toml::to_string_pretty(&recipe).map_err(CliError::check)?;
+            out.result(&json!(recipe), || text)?;
+        }
+        Action::Check { recipe } => {
+            parse(&[layer(recipe)?])?;
+            out.result(&json!({ "recipe": recipe, "valid": true }), || {
+                format!("{recipe}: every key and value is right\n")
+            })?;
+        }
+        Action::Schema => {
+            let schema = schema();
+            let text = serde_json::to_string_pretty(&schema).unwrap_or_default() + "\n";
+            out.result(&schema, || text)?;
+        }
+    }
+    Ok(())
+}
+
+/// A preset, or else a file.
+pub(super) fn layer(name: &str) -> Result<Layer, CliError> {
+    if let Some(preset) = preset(name) {
+        return Ok(Layer::file(preset.name, preset.text));
+    }
+    let path = Path::new(name);
+    if !path.exists() {
+        let near = suggestion(name, PRESETS.iter().map(|preset| preset.name));
+        return Err(CliError::usage(format!(
+            "`{name}` is neither a file nor a preset{near}; see `secateur recipe list`"
+        )));
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| CliError::io(path, &error))?;
+    Ok(Layer::file(name, text))
+}
+
+/// The flags of `prune` that choose a recipe and a run.
+#[derive(Debug, Default, Args)]
+pub(super) struct RunArgs {
+    /// A recipe file, or the name of a preset; other flags win over it
+    #[arg(long, value_name = "FILE|NAME")]
+    pub(super) recipe: Option<String>,
+    /// A key of the recipe and its value (repeatable), such as prune.sparsity=0.9
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(super) settings: Vec<String>,
+    /// The folder of the run: checkpoints, metrics, model, masks, report
+    #[arg(long = "run", value_name = "DIR")]
+    pub(super) folder: Option<PathBuf>,
+    /// Continue the run of this folder
+    #[arg(long, value_name = "DIR", conflicts_with = "folder")]
+    pub(super) resume: Option<PathBuf>,
+    /// Print the recipe, nothing left out, and do nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// The data to train on
+    #[arg(long = "train", value_name = "D")]
+    pub(super) train: Option<PathBuf>,
+}
+
+impl RunArgs {
+    /// What --recipe and --set ask a run to be continued with; settings alone change the recipe it has.
+    pub(super) fn continued(&self, folder: &Path) -> Result<Option<Recipe>, CliError> {
+        if self.recipe.is_none() && self.settings.is_empty() {
+            return Ok(None);
+        }
+        let own = folder.join("recipe.toml").display().to_string();
+        let base = layer(self.recipe.as_deref().unwrap_or(&own))?;
+        let settings = self.settings.iter().map(|setting| Layer::set(setting));
+        Ok(Some(parse(&std::iter::once(base).chain(settings).collect::<Vec<_>>())?))
+    }
+
+    /// What the recipe is made of: file or preset, then `flags`, then settings.
+    pub(super) fn layers(&self, flags: Vec<Layer>) -> Result<Vec<Layer>, CliError> {
+        let base = self.recipe.as_deref().map(layer).transpose()?;
+        let settings = self.settings.iter().map(|setting| Layer::set(setting));
+        Ok(base.into_iter().chain(flags).chain(settings).collect())
+    }
+}

@@ -1,0 +1,154 @@
+//! Scopes: how a sparsity is shared out among layers.
+
+use clap::ValueEnum;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How layers share the sparsity.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scope {
+    /// Each layer is pruned to the sparsity
+    #[value(alias = "layer")]
+    #[serde(alias = "layer")]
+    Uniform,
+    /// All layers are ranked together and pruned to the sparsity overall
+    #[default]
+    Global,
+    /// Density by the sum of a layer's extents over their product (Erdős–Rényi kernel, arXiv 1911.11134)
+    Erk,
+    /// Ranked together by score relative to what is left of the layer (arXiv 2010.07611)
+    Lamp,
+}
+
+/// The least and the greatest sparsity of a layer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bounds {
+    /// From 0.
+    pub min: f64,
+    /// To 1.
+    pub max: f64,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { min: 0.0, max: 1.0 }
+    }
+}
+
+impl Bounds {
+    /// The nearest sparsity within.
+    pub fn clamp(self, sparsity: f64) -> f64 {
+        sparsity.max(self.min).min(self.max)
+    }
+}
+
+/// What ERK has to know of a layer.
+#[derive(Clone, Copy, Debug)]
+pub struct Extents {
+    /// The sum of the extents of the weights, kernel included.
+    pub sum: f64,
+    /// Weights.
+    pub weights: f64,
+    /// Of its sparsity.
+    pub bounds: Bounds,
+}
+
+/// The sparsity of each layer, such that together it is `sparsity`: a layer keeps `ε · sum of its extents`
+/// weights, or what its bounds allow (arXiv 1911.11134).
+pub fn erk(layers: &[Extents], sparsity: f64) -> Vec<f64> {
+    let kept = |epsilon: f64, layer: &Extents| {
+        let density = epsilon * layer.sum / layer.weights.max(1.0);
+        (1.0 - layer.bounds.clamp(1.0 - density)) * layer.weights
+    };
+    let wanted = (1.0 - sparsity) * layers.iter().map(|layer| layer.weights).sum::<f64>();
+    // What is kept grows with ε, and all is kept at the upper end.
+    let dense = |layer: &Extents| layer.weights / layer.sum.max(1.0);
+    let (mut low, mut high) = (0.0, layers.iter().map(dense).fold(0.0, f64::max));
+    for _ in 0..100 {
+        let middle = (low + high) / 2.0;
+        if layers.iter().map(|layer| kept(middle, layer)).sum::<f64>() < wanted {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    layers
+        .iter()
+        .map(|layer| 1.0 - kept(high, layer) / layer.weights.max(1.0))
+        .collect()
+}
+
+/// Ascending scores, each divided by the sum of itself and all above it; what is pruned already stays last.
+pub(super) fn lamp(ascending: &[f64]) -> Vec<f64> {
+    let mut scores = ascending.to_vec();
+    let mut sum = 0.0;
+    for score in scores.iter_mut().rev().filter(|score| score.is_finite()) {
+        sum += *score;
+        *score = if sum > 0.0 { *score / sum } else { 0.0 };
+    }
+    scores
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn densities(layers: &[(f64, f64)], sparsity: f64) -> Vec<f64> {
+        let layers: Vec<Extents> = layers
+            .iter()
+            .map(|&(sum, weights)| Extents {
+                sum,
+                weights,
+                bounds: Bounds::default(),
+            })
+            .collect();
+        erk(&layers, sparsity)
+            .into_iter()
+            .map(|sparsity| 1.0 - sparsity)
+            .collect()
+    }
+
+    fn close(found: &[f64], expected: &[f64]) {
+        assert_eq!(found.len(), expected.len());
+        for (a, b) in found.iter().zip(expected) {
+            assert!((a - b).abs() < 1e-6, "{found:?} instead of {expected:?}");
+        }
+    }
+
+    #[test]
+    fn erk_has_the_densities_of_the_reference_code() {
+        // algorithms.md 6.18, from the code of arXiv 1911.11134.
+        close(&densities(&[(20.0, 100.0), (30.0, 200.0)], 0.8), &[0.24, 0.18]);
+        let lenet = [(1084.0, 235_200.0), (400.0, 30_000.0), (110.0, 1000.0)];
+        close(&densities(&lenet, 0.9), &[0.079_568, 0.230_189, 1.0]);
+        close(&densities(&lenet, 0.95), &[0.038_484, 0.111_334, 0.918_507]);
+        close(&densities(&lenet, 0.5), &[0.434_099, 1.0, 1.0]);
+        let lenet_5 = [(31.0, 500.0), (80.0, 25_000.0), (1300.0, 400_000.0), (510.0, 5000.0)];
+        close(&densities(&lenet_5, 0.9), &[1.0, 0.087_072, 0.088_433, 1.0]);
+    }
+
+    #[test]
+    fn erk_meets_its_sum_within_bounds() {
+        let layer = |sum, weights, min, max| Extents {
+            sum,
+            weights,
+            bounds: Bounds { min, max },
+        };
+        let layers = [layer(20.0, 100.0, 0.5, 0.6), layer(300.0, 200.0, 0.0, 1.0)];
+        let found = erk(&layers, 0.4);
+        close(&[found[0] * 100.0 + found[1] * 200.0], &[120.0]);
+        assert!((0.5..=0.6).contains(&found[0]), "{found:?}");
+    }
+
+    #[test]
+    fn lamp_scores_are_those_of_the_paper() {
+        // algorithms.md 6.18, sorted.
+        let squares: Vec<f64> = [0.1f64, 0.2, 0.3, 0.4, 0.5, 0.6].map(|w| w * w).to_vec();
+        close(
+            &lamp(&squares),
+            &[0.010_989, 0.044_444, 0.104_651, 0.207_792, 0.409_836, 1.0],
+        );
+        assert_eq!(lamp(&[f64::NEG_INFINITY, 1.0]), [f64::NEG_INFINITY, 1.0]);
+    }
+}

@@ -1,0 +1,452 @@
+//! From a [`Recipe`] to what the engine is told.
+
+use regex::Regex;
+
+use super::{Between, Kind, Length, Optimizer, Rate, Recipe, Training, Values};
+use crate::emit::EncodingChoice;
+use crate::mask::Bounds;
+use crate::prune::{PruneOptions, Rule};
+use crate::schedule::{Cut, Original, Retraining, rounds};
+use crate::source::nearest::suggestion;
+use crate::train::{Adam, Augment, Distillation, Loss, Optimizer as Engine, Plan, Schedule, Shape, Statistics};
+
+/// A part of a run, between two states that are kept.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Phase {
+    /// The training before pruning.
+    Train,
+    /// Pruning to a sparsity, in a round counted from 1, and what corrects it.
+    Prune {
+        /// The round.
+        round: u32,
+        /// The sparsity.
+        sparsity: f64,
+    },
+    /// The training after a round.
+    Retrain {
+        /// The round.
+        round: u32,
+    },
+    /// Training while the sparsity rises.
+    Gradual {
+        /// The sparsity at its end.
+        sparsity: f64,
+    },
+}
+
+/// Trials of a search for the highest sparsity: with 7, it is found to within 1 % of the range.
+const TRIALS: usize = 7;
+
+/// The next sparsity to try, up to `most`, after trials that were within the budget or not; `None` if the search
+/// is over.
+pub fn budget_target(most: f64, trials: &[(f64, bool)]) -> Option<f64> {
+    if trials.is_empty() {
+        return Some(most);
+    }
+    if trials.len() >= TRIALS || trials[0].1 {
+        return None;
+    }
+    let within = trials
+        .iter()
+        .filter(|(_, within)| *within)
+        .map(|(sparsity, _)| *sparsity);
+    let beyond = trials
+        .iter()
+        .filter(|(_, within)| !within)
+        .map(|(sparsity, _)| *sparsity);
+    Some((within.fold(0.0, f64::max) + beyond.fold(most, f64::min)) / 2.0)
+}
+
+/// A training of a recipe, nothing left out.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    plan: Plan,
+    rate: Rate,
+}
+
+impl Resolved {
+    /// The plan, whose schedule may follow from the original training and from what was pruned.
+    pub fn plan(&self, samples: usize, original: Option<&Original>, cut: Cut) -> Plan {
+        let mut plan = self.plan.clone();
+        plan.batch = plan.batch.clamp(1, samples.max(1));
+        if let Rate::Retraining(retraining) = self.rate {
+            let steps = plan.steps(samples);
+            plan.schedule = retraining.schedule(plan.schedule.rate, steps, original, cut);
+        }
+        plan
+    }
+}
+
+type Wrong = (String, String);
+
+impl Recipe {
+    /// Whether something is trained.
+    pub fn trains(&self) -> bool {
+        self.train.is_some() || self.retrain.is_some()
+    }
+
+    /// Whether samples to train or correct on are needed.
+    pub fn needs_samples(&self) -> bool {
+        self.trains() || self.correct.biases || self.correct.norms
+    }
+
+    /// Finds what no key alone shows; the path of a key, and what is wrong with it.
+    pub(super) fn check(&self) -> Result<(), Wrong> {
+        let wrong = |path: &str, problem: &str| Err((path.to_owned(), problem.to_owned()));
+        let share = |path: String, value: Option<f64>, top: f64| match value {
+            Some(value) if !(0.0..=top).contains(&value) => Err((path, format!("{value} is not from 0 to {top}"))),
+            _ => Ok(()),
+        };
+        if let Some(sparsity) = self.prune.sparsity
+            && !(0.0..1.0).contains(&sparsity)
+        {
+            return wrong(
+                "prune.sparsity",
+                &format!("sparsity {sparsity} is not from 0 to below 1 (0.9 = 90 % of the weights removed)"),
+            );
+        }
+        let pattern = self.prune.pattern;
+        if let (Some(asked), Some(fixed)) = (self.prune.sparsity, pattern.0.fixed_sparsity())
+            && (asked - fixed).abs() > 1e-9
+        {
+            let problem = format!("pattern {pattern} fixes the sparsity at {fixed}, not {asked}: leave it out");
+            return wrong("prune.sparsity", &problem);
+        }
+        share("prune.min".into(), Some(self.prune.min), self.prune.max)?;
+        share("prune.max".into(), Some(self.prune.max), 1.0)?;
+        if self.schedule.rounds == 0 || self.schedule.rounds > 1000 {
+            return wrong("schedule.rounds", "must be from 1 to 1000");
+        }
+        let [begin, end] = self.schedule.span;
+        if !(0.0 <= begin && begin < end && end <= 1.0) {
+            return wrong("schedule.span", "must be two fractions from 0 to 1, the lower first");
+        }
+        if matches!(self.schedule.every, Length::Epochs(0) | Length::Steps(0)) {
+            return wrong("schedule.every", "must be at least \"1it\"");
+        }
+        for (name, training) in [("train", &self.train), ("retrain", &self.retrain)] {
+            training.as_ref().map_or(Ok(()), |training| training.check(name))?;
+        }
+        if let Some(Training {
+            schedule: Some(Rate::Retraining(_)),
+            ..
+        }) = &self.train
+        {
+            return wrong("train.schedule", "goes only after pruning: use it in [retrain]");
+        }
+        if let Some(distill) = &self.distill {
+            share("distill.weight".into(), Some(distill.weight.into()), 1.0)?;
+            if !(distill.temperature.is_finite() && distill.temperature > 0.0) {
+                return wrong("distill.temperature", "must be greater than 0");
+            }
+        }
+        if self.correct.samples == 0 {
+            return wrong("correct.samples", "must be at least 1");
+        }
+        if let Err(error) = self.export.encoding.parse::<EncodingChoice>() {
+            return wrong("export.encoding", &error);
+        }
+        for (index, rule) in self.rule.iter().enumerate() {
+            let path = |key: &str| format!("rule.{index}.{key}");
+            if let Err(error) = Regex::new(&rule.layers) {
+                return Err((path("layers"), format!("is no regular expression ({error})")));
+            }
+            for (key, value) in [("sparsity", rule.sparsity), ("min", rule.min), ("max", rule.max)] {
+                share(path(key), value, 1.0)?;
+            }
+            if rule.sparsity == Some(1.0) {
+                return Err((path("sparsity"), "must be below 1".into()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds what has to be there to run it, and what contradicts something else. Paths are as in the file.
+    pub fn check_complete(&self) -> Result<(), Wrong> {
+        let wrong = |path: &str, problem: &str| Err((path.to_owned(), problem.to_owned()));
+        if self.model.is_none() {
+            return wrong("model", "is missing: name a model file or a network");
+        }
+        if self.prune.sparsity.is_none()
+            && self.prune.max_drop.is_none()
+            && self.prune.pattern.0.fixed_sparsity().is_none()
+        {
+            return wrong("prune.sparsity", "is missing: give it, or max_drop, or an N:M pattern");
+        }
+        if self.needs_samples() && self.data.train.is_none() {
+            return wrong("data.train", "is missing: the recipe trains or corrects");
+        }
+        if self.prune.max_drop.is_some() && self.data.validation.is_none() && self.data.test.is_none() {
+            return wrong("data.validation", "is missing: max_drop has to be measured");
+        }
+        if self.prune.max_drop.is_some() && self.prune.pattern.0.fixed_sparsity().is_some() {
+            return wrong(
+                "prune.max_drop",
+                "cannot be searched for: the pattern fixes the sparsity",
+            );
+        }
+        if self.schedule.kind != Kind::OneShot && self.retrain.is_none() {
+            return wrong("retrain", "is missing: iterative and gradual pruning train");
+        }
+        if self.distill.is_some() && self.retrain.is_none() {
+            return wrong("retrain", "is missing: distillation is a way to retrain");
+        }
+        if self.schedule.between == Between::Rewind
+            && self.train.is_none()
+            && !matches!(self.schedule.rewind_to, Length::Steps(0) | Length::Epochs(0))
+        {
+            return wrong(
+                "schedule.rewind_to",
+                "needs [train]: there is no training to rewind into",
+            );
+        }
+        if let Some(Rate::Retraining(retraining)) = self.retrain.as_ref().and_then(|retrain| retrain.schedule.as_ref())
+            && retraining.needs_original()
+            && self.train.is_none()
+        {
+            return wrong(
+                "retrain.schedule",
+                "is a function of the training before pruning: describe it in [train], or use llr",
+            );
+        }
+        Ok(())
+    }
+
+    /// Finds rules that match none of a model's layers.
+    pub fn check_layers(&self, layers: &[String]) -> Result<(), Wrong> {
+        for (index, rule) in self.rule.iter().enumerate() {
+            let matches = |regex: &Regex| layers.iter().any(|layer| regex.is_match(layer));
+            if !Regex::new(&rule.layers).is_ok_and(|regex| matches(&regex)) {
+                let near = suggestion(&rule.layers, layers.iter().map(String::as_str));
+                let all = layers.join(", ");
+                let problem = format!("`{}` matches no layer{near}; the layers are {all}", rule.layers);
+                return Err((format!("rule.{index}.layers"), problem));
+            }
+        }
+        Ok(())
+    }
+
+    /// How to prune to a sparsity.
+    pub fn options(&self, sparsity: Option<f64>) -> PruneOptions {
+        let rules = self.rule.iter().filter_map(|rule| {
+            let bounds = (rule.min.is_some() || rule.max.is_some()).then(|| Bounds {
+                min: rule.min.unwrap_or(self.prune.min),
+                max: rule.max.unwrap_or(self.prune.max),
+            });
+            Some(Rule {
+                layers: Regex::new(&rule.layers).ok()?,
+                sparsity: rule.sparsity,
+                bounds,
+            })
+        });
+        let pattern = self.prune.pattern.0;
+        PruneOptions {
+            sparsity: if pattern.fixed_sparsity().is_some() {
+                None
+            } else {
+                sparsity
+            },
+            pattern,
+            criterion: self.prune.criterion,
+            scope: self.prune.scope,
+            fallback: self.prune.fallback,
+            bounds: Bounds {
+                min: self.prune.min,
+                max: self.prune.max,
+            },
+            rules: rules.collect(),
+            seed: self.seed,
+        }
+    }
+
+    /// The phases that lead to a sparsity, after [`Phase::Train`].
+    pub fn phases(&self, sparsity: f64) -> Vec<Phase> {
+        let retrained = |round| self.retrain.as_ref().map(|_| Phase::Retrain { round });
+        match self.schedule.kind {
+            Kind::OneShot => [Some(Phase::Prune { round: 1, sparsity }), retrained(1)]
+                .into_iter()
+                .flatten()
+                .collect(),
+            Kind::Iterative => (1..)
+                .zip(rounds(sparsity, self.schedule.rounds))
+                .flat_map(|(round, sparsity)| [Some(Phase::Prune { round, sparsity }), retrained(round)])
+                .flatten()
+                .collect(),
+            Kind::Gradual => vec![Phase::Gradual { sparsity }],
+        }
+    }
+
+    /// The training before pruning.
+    pub fn training(&self, samples: usize) -> Option<Resolved> {
+        Some(
+            self.train
+                .as_ref()?
+                .resolve(self.seed, samples, Rate::Shape(Shape::Cosine)),
+        )
+    }
+
+    /// The training before pruning as others follow it.
+    pub fn original(&self, samples: usize) -> Option<Original> {
+        let none = Cut {
+            drop: 0.0,
+            fraction: 0.0,
+        };
+        let plan = self.training(samples)?.plan(samples, None, none);
+        Some(Original {
+            steps: plan.steps(samples),
+            schedule: plan.schedule,
+        })
+    }
+
+    /// The training after pruning.
+    pub fn retraining(&self, samples: usize) -> Option<Resolved> {
+        let own = self.retrain.as_ref()?;
+        let whole = match &self.train {
+            Some(train) => own.or(train),
+            None => own.clone(),
+        };
+        let whole = Training {
+            schedule: own.schedule.clone(),
+            ..whole
+        };
+        let mut resolved = whole.resolve(self.seed, samples, Rate::Retraining(Retraining::Llr));
+        resolved.plan.distillation = self.distill.as_ref().map(|distill| Distillation {
+            temperature: distill.temperature,
+            weight: distill.weight,
+        });
+        Some(resolved)
+    }
+
+    /// The type of stored weights.
+    pub fn values(&self) -> secateur_format::encoding::ValueType {
+        use secateur_format::encoding::ValueType;
+        match self.export.values {
+            Values::F32 => ValueType::F32,
+            Values::F16 => ValueType::F16,
+            Values::Bf16 => ValueType::Bf16,
+        }
+    }
+}
+
+impl Training {
+    fn check(&self, table: &str) -> Result<(), Wrong> {
+        let positive = |key: &str, value: Option<f64>| match value {
+            Some(value) if !(value.is_finite() && value > 0.0) => {
+                Err((format!("{table}.{key}"), format!("{value} is not greater than 0")))
+            }
+            _ => Ok(()),
+        };
+        positive("epochs", self.epochs.map(|epochs| epochs as f64))?;
+        positive("batch", self.batch.map(|batch| batch as f64))?;
+        positive("rate", self.rate)?;
+        positive("clip", self.clip)?;
+        for (key, value) in [
+            ("momentum", self.momentum),
+            ("smoothing", self.smoothing),
+            ("weight_decay", self.weight_decay),
+        ] {
+            if let Some(value) = value
+                && !(0.0..1.0).contains(&value)
+            {
+                return Err((format!("{table}.{key}"), format!("{value} is not from 0 to below 1")));
+            }
+        }
+        if self.crop.is_some_and(|crop| crop > 255) {
+            return Err((format!("{table}.crop"), "must be at most 255".into()));
+        }
+        if self.epochs.is_some_and(|epochs| epochs > 1_000_000) {
+            return Err((format!("{table}.epochs"), "must be at most 1000000".into()));
+        }
+        if self.batch.is_some_and(|batch| batch > 65_536) {
+            return Err((format!("{table}.batch"), "must be at most 65536".into()));
+        }
+        Ok(())
+    }
+
+    /// What it leaves out, from another.
+    fn or(&self, other: &Self) -> Self {
+        let Self {
+            epochs,
+            batch,
+            optimizer,
+            rate,
+            schedule,
+            warmup,
+            momentum,
+            nesterov,
+            weight_decay,
+            smoothing,
+            clip,
+            flip,
+            crop,
+            frozen_norms,
+        } = self.clone();
+        Self {
+            epochs: epochs.or(other.epochs),
+            batch: batch.or(other.batch),
+            optimizer: optimizer.or(other.optimizer),
+            rate: rate.or(other.rate),
+            schedule: schedule.or_else(|| other.schedule.clone()),
+            warmup: warmup.or(other.warmup),
+            momentum: momentum.or(other.momentum),
+            nesterov: nesterov.or(other.nesterov),
+            weight_decay: weight_decay.or(other.weight_decay),
+            smoothing: smoothing.or(other.smoothing),
+            clip: clip.or(other.clip),
+            flip: flip.or(other.flip),
+            crop: crop.or(other.crop),
+            frozen_norms: frozen_norms.or(other.frozen_norms),
+        }
+    }
+
+    fn resolve(&self, seed: u64, samples: usize, rate: Rate) -> Resolved {
+        let batch = self.batch.unwrap_or(128).clamp(1, samples.max(1));
+        let per_epoch = samples.div_ceil(batch) as u64;
+        let adam = |weight_decay: f32| Adam {
+            weight_decay: self.weight_decay.unwrap_or(weight_decay),
+            ..Adam::default()
+        };
+        let (optimizer, highest) = match self.optimizer.unwrap_or_default() {
+            Optimizer::Sgd => (
+                Engine::Sgd {
+                    momentum: self.momentum.unwrap_or(0.9),
+                    nesterov: self.nesterov.unwrap_or(false),
+                    weight_decay: self.weight_decay.unwrap_or(5e-4),
+                },
+                0.05,
+            ),
+            Optimizer::Adam => (Engine::Adam(adam(0.0)), 1e-3),
+            Optimizer::AdamW => (Engine::AdamW(adam(0.01)), 1e-3),
+        };
+        let rate = self.schedule.clone().unwrap_or(rate);
+        let shape = match &rate {
+            Rate::Shape(shape) => shape.clone(),
+            Rate::Retraining(_) => Shape::Constant,
+        };
+        let plan = Plan {
+            epochs: self.epochs.unwrap_or(10),
+            batch,
+            optimizer,
+            schedule: Schedule {
+                rate: self.rate.unwrap_or(highest),
+                warmup: self.warmup.map_or(0, |warmup| warmup.steps(per_epoch)),
+                shape: shape.decay(per_epoch),
+            },
+            loss: Loss::CrossEntropy {
+                smoothing: self.smoothing.unwrap_or(0.0),
+            },
+            distillation: None,
+            augment: Augment {
+                flip: self.flip.unwrap_or(false),
+                crop: self.crop.unwrap_or(0),
+            },
+            clip: self.clip,
+            statistics: match self.frozen_norms {
+                Some(true) => Statistics::Frozen,
+                _ => Statistics::Batch,
+            },
+            seed,
+        };
+        Resolved { plan, rate }
+    }
+}

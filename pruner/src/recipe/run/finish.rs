@@ -1,0 +1,199 @@
+//! The result of a run: the files that are its purpose, and what they are worth, dense beside sparse.
+
+use std::io;
+use std::time::Duration;
+
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, serialize};
+use secateur_format::container::writer::Preprocess;
+use secateur_format::graph::{Graph, Tensor};
+use secateur_format::{Limits, Op};
+use secateur_runtime::{ArenaBuf, LoadError, Model as File};
+use serde::Serialize;
+
+use super::{Folder, Inputs, PLAIN, RunError};
+use crate::bench::{BenchOptions, measure};
+use crate::emit::{EmitOptions, EncodingChoice, Family, emit};
+use crate::engine::Engine;
+use crate::eval::{Accuracy, accuracy};
+use crate::recipe::Recipe;
+use crate::source::Model;
+use crate::train::{CheckpointError, Samples, State, evaluate};
+
+/// A model as it runs.
+#[derive(Clone, Debug, Serialize)]
+pub struct Variant {
+    /// Fraction correct on the test data, through the runtime.
+    pub accuracy: Option<f64>,
+    /// Test samples per class.
+    pub count: Vec<usize>,
+    /// Of them, those that are correct.
+    pub correct: Vec<usize>,
+    /// Of the .sct file.
+    pub bytes: usize,
+    /// Median time of a sample, in microseconds.
+    pub median_us: f64,
+}
+
+/// What a run has brought.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// Before pruning.
+    pub dense: Variant,
+    /// After it.
+    pub sparse: Variant,
+    /// Fraction of zeros over the weights of all linear and convolution layers.
+    pub sparsity: f64,
+    /// Whether the file classifies as many test samples of each class as the training graph.
+    pub runtime_agrees: Option<bool>,
+    /// The names of classes.
+    pub class_names: Vec<String>,
+}
+
+/// Writes the result of a run, and measures it.
+///
+/// # Errors
+/// A [`RunError`].
+pub fn finish(
+    recipe: &Recipe,
+    inputs: &Inputs,
+    folder: &Folder,
+    model: &Model,
+    dense: &Graph,
+    state: State,
+) -> Result<Report, RunError> {
+    let sparsity = state.sparsity();
+    folder.write("masks.safetensors", &masks(&state)?)?;
+    let model = Model {
+        graph: state.into_graph(),
+        ..model.clone()
+    };
+    folder.write_model("model", &model)?;
+    let stored = Preprocess {
+        scale: inputs.preprocess.scale,
+        mean: inputs.preprocess.mean.clone(),
+        std: inputs.preprocess.std.clone(),
+    };
+    let text = toml::to_string(recipe).unwrap_or_default();
+    let options = EmitOptions {
+        encoding: recipe.export.encoding.parse().unwrap_or(EncodingChoice::Auto),
+        values: recipe.values(),
+        preprocess: Some(stored).filter(|_| !inputs.preprocess.is_identity()),
+        info: vec![
+            (
+                "generator".into(),
+                concat!("secateur ", env!("CARGO_PKG_VERSION")).into(),
+            ),
+            ("recipe".into(), text),
+        ],
+        ..EmitOptions::default()
+    };
+    let dense_options = EmitOptions {
+        encoding: EncodingChoice::Only(Family::Dense),
+        ..EmitOptions::default()
+    };
+    let files = [emit(dense, &dense_options)?.bytes, emit(&model.graph, &options)?.bytes];
+    folder.write("model.sct", &files[1])?;
+
+    let buffers = [&files[0], &files[1]].map(|bytes| ArenaBuf::copy_of(bytes));
+    let read = |buffer| File::read(buffer, &Limits::HOST).map_err(LoadError::Format);
+    let unreadable = |error: LoadError| CheckpointError::Unreadable {
+        path: folder.file("model.sct"),
+        problem: error.to_string(),
+    };
+    let [first, second] = &buffers;
+    let files = [
+        read(first.as_ref()).map_err(unreadable)?,
+        read(second.as_ref()).map_err(unreadable)?,
+    ];
+    let engine = Engine::default();
+    let bench = BenchOptions {
+        runs: 50,
+        time: Duration::from_millis(500),
+        batch: 1,
+    };
+    let times = measure(&[&files[0], &files[1]], &engine, &bench)?;
+    let variant = |index: usize| -> Result<Variant, RunError> {
+        let tested: Option<Accuracy> = match &inputs.test {
+            Some(test) => Some(accuracy(&files[index], &engine, test, &inputs.preprocess, || ())?),
+            None => None,
+        };
+        Ok(Variant {
+            accuracy: tested.as_ref().map(Accuracy::fraction),
+            count: tested.as_ref().map(|tested| tested.count.clone()).unwrap_or_default(),
+            correct: tested.map(|tested| tested.correct).unwrap_or_default(),
+            bytes: buffers[index].as_ref().len(),
+            median_us: times[index].total.median_us,
+        })
+    };
+    let (dense, sparse) = (variant(0)?, variant(1)?);
+    let runtime_agrees = match &inputs.test {
+        Some(dataset) => {
+            let samples = Samples {
+                dataset,
+                preprocess: &inputs.preprocess,
+            };
+            Some(evaluate(&model.graph, &samples, PLAIN)?.accuracy.correct == sparse.correct)
+        }
+        None => None,
+    };
+    let class_names = inputs.test.as_ref().map(|test| test.class_names().to_vec());
+    let report = Report {
+        dense,
+        sparse,
+        sparsity,
+        runtime_agrees,
+        class_names: class_names.unwrap_or_default(),
+    };
+    let text = serde_json::to_string_pretty(&report).unwrap_or_default() + "\n";
+    // Last: a run with a report is done.
+    folder.write("report.json", text.as_bytes())?;
+    Ok(report)
+}
+
+/// The masks as a safetensors file: by the name of the weights and in their layout, 1 for what stays.
+///
+/// # Errors
+/// A [`CheckpointError`].
+pub fn masks(state: &State) -> Result<Vec<u8>, CheckpointError> {
+    let graph = state.graph();
+    let mut parts: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
+    for node in &graph.nodes {
+        let Some((id, tensor)) = node.op.weight().and_then(|id| Some((id, graph.tensor(id)?))) else {
+            continue;
+        };
+        let Some(mask) = state
+            .mask(id)
+            .filter(|_| parts.iter().all(|(name, ..)| *name != tensor.name))
+        else {
+            continue;
+        };
+        let (rows, cols) = (tensor.rows as usize, tensor.cols as usize);
+        let (shape, kept) = match &node.op {
+            Op::Conv2d(conv) => {
+                let mask = Tensor {
+                    data: mask.iter().map(|&keep| f32::from(u8::from(keep))).collect(),
+                    ..tensor.clone()
+                };
+                let [height, width] = conv.kernel.map(usize::from);
+                let shape = vec![rows, cols / (height * width).max(1), height, width];
+                (
+                    shape,
+                    mask.to_oihw(conv.kernel).iter().map(|&keep| keep as u8).collect(),
+                )
+            }
+            _ => (vec![rows, cols], mask.iter().map(|&keep| u8::from(keep)).collect()),
+        };
+        parts.push((tensor.name.clone(), shape, kept));
+    }
+    let failed = |error: safetensors::SafeTensorError| CheckpointError::Io {
+        path: "masks.safetensors".into(),
+        action: "write",
+        source: io::Error::other(error),
+    };
+    let views = parts
+        .iter()
+        .map(|(name, shape, bytes)| Ok((name.as_str(), TensorView::new(Dtype::BOOL, shape.clone(), bytes)?)));
+    let views: Vec<_> = views.collect::<Result<_, _>>().map_err(failed)?;
+    serialize(views, None).map_err(failed)
+}

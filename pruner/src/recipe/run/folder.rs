@@ -1,0 +1,187 @@
+//! The folder of a run.
+//!
+//! | file | content |
+//! |---|---|
+//! | `recipe.toml` | the recipe, nothing left out |
+//! | `environment.json` | version, machine, threads |
+//! | `initial.toml`, `initial.safetensors` | the model before anything |
+//! | `checkpoints/NNNN.safetensors` | the state in phase NNNN; others: `dense`, `rewind`, `best` |
+//! | `metrics.jsonl` | one line per epoch, pruning and trial |
+//! | `log.txt` | what was shown, with the time |
+//! | `model.toml`, `model.safetensors`, `masks.safetensors`, `model.sct`, `report.json` | the result |
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use secateur_format::graph::Graph;
+use serde_json::{Value, json};
+
+use super::RunError;
+use crate::recipe::{Layer, Recipe, difference, parse};
+use crate::save::{Overwrite, write_file};
+use crate::source::{self, Model};
+use crate::train::{CheckpointError, State};
+
+const RECIPE: &str = "recipe.toml";
+const METRICS: &str = "metrics.jsonl";
+
+/// The folder, and the lines of its metrics.
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+    pub(super) metrics: Vec<Value>,
+}
+
+impl Folder {
+    /// Begins a run; returns the model as the folder holds it, which is how every continuation will see it.
+    ///
+    /// # Errors
+    /// A [`RunError`].
+    pub fn create(path: &Path, recipe: &Recipe, model: &Model) -> Result<(Self, Model), RunError> {
+        if path.join(RECIPE).exists() {
+            return Err(RunError::Exists { path: path.into() });
+        }
+        let checkpoints = path.join("checkpoints");
+        fs::create_dir_all(&checkpoints).map_err(|error| io_error(&checkpoints, "write", error))?;
+        let folder = Self {
+            path: path.into(),
+            metrics: Vec::new(),
+        };
+        folder.write_model("initial", model)?;
+        let environment = json!({
+            "secateur": env!("CARGO_PKG_VERSION"),
+            "os": std::env::consts::OS,
+            "architecture": std::env::consts::ARCH,
+            "threads": rayon::current_num_threads(),
+        });
+        folder.write("environment.json", format!("{environment:#}\n").as_bytes())?;
+        let text = toml::to_string_pretty(recipe).map_err(|error| io_error(path, "write", io::Error::other(error)))?;
+        // Last: a folder with a recipe is a run.
+        folder.write(RECIPE, text.as_bytes())?;
+        let model = folder.initial()?;
+        Ok((folder, model))
+    }
+
+    /// Opens a run to continue it; `asked`, if given, must be its recipe.
+    ///
+    /// # Errors
+    /// A [`RunError`].
+    pub fn open(path: &Path, asked: Option<&Recipe>) -> Result<(Self, Recipe, Model), RunError> {
+        let file = path.join(RECIPE);
+        let text = fs::read_to_string(&file).map_err(|error| io_error(&file, "read", error))?;
+        let recipe = parse(&[Layer::file(file.display().to_string(), text)])?;
+        if let Some(asked) = asked {
+            let changes = difference(&recipe, asked);
+            if !changes.is_empty() {
+                let lines = changes
+                    .iter()
+                    .map(|(key, was, is)| format!("\n  {key}: {was} there, {is} now"));
+                return Err(RunError::Changed {
+                    path: path.into(),
+                    changes: lines.collect(),
+                });
+            }
+        }
+        let metrics = fs::read_to_string(path.join(METRICS)).unwrap_or_default();
+        let folder = Self {
+            path: path.into(),
+            metrics: metrics
+                .lines()
+                .filter_map(|line| serde_json::from_str(line).ok())
+                .collect(),
+        };
+        let model = folder.initial()?;
+        Ok((folder, recipe, model))
+    }
+
+    fn initial(&self) -> Result<Model, RunError> {
+        Ok(source::load(&self.path.join("initial.toml"))?)
+    }
+
+    /// A file of the run.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    fn checkpoint(&self, name: &str) -> PathBuf {
+        self.path.join("checkpoints").join(format!("{name}.safetensors"))
+    }
+
+    pub(super) fn save(&self, name: &str, state: &State) -> Result<(), CheckpointError> {
+        state.save(&self.checkpoint(name))
+    }
+
+    pub(super) fn load(&self, name: &str, graph: &Graph) -> Result<State, CheckpointError> {
+        State::load(&self.checkpoint(name), graph.clone())
+    }
+
+    /// Saves the state of a phase, then drops that of the phase before.
+    pub(super) fn save_phase(&self, phase: usize, state: &State) -> Result<(), CheckpointError> {
+        self.save(&phase_name(phase), state)?;
+        if let Some(before) = phase.checked_sub(1) {
+            let _ = fs::remove_file(self.checkpoint(&phase_name(before)));
+        }
+        Ok(())
+    }
+
+    /// The last phase that has a state, and the state.
+    pub(super) fn last_phase(&self, graph: &Graph) -> Result<Option<(usize, State)>, RunError> {
+        let path = self.path.join("checkpoints");
+        let entries = fs::read_dir(&path).map_err(|error| io_error(&path, "read", error))?;
+        let number = |name: &str| name.strip_suffix(".safetensors")?.parse::<usize>().ok();
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        match names.filter_map(|name| number(&name)).max() {
+            Some(phase) => Ok(Some((phase, self.load(&phase_name(phase), graph)?))),
+            None => Ok(None),
+        }
+    }
+
+    /// Adds a line to the metrics.
+    pub(super) fn record(&mut self, line: Value) -> Result<(), CheckpointError> {
+        self.metrics.push(line);
+        self.write_metrics()
+    }
+
+    pub(super) fn write_metrics(&self) -> Result<(), CheckpointError> {
+        let lines: String = self.metrics.iter().map(|line| format!("{line}\n")).collect();
+        self.write(METRICS, lines.as_bytes())
+    }
+
+    /// Adds a line to the log. It is not worth an error.
+    pub(super) fn log(&self, line: &str) {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let seconds = now.map_or(0, |now| now.as_secs());
+        let file = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.file("log.txt"));
+        let _ = file.and_then(|mut file| writeln!(file, "{seconds} {line}"));
+    }
+
+    /// Writes a model's description and weights.
+    pub(super) fn write_model(&self, stem: &str, model: &Model) -> Result<(), CheckpointError> {
+        let weights = format!("{stem}.safetensors");
+        let written = source::write(model, &weights)
+            .map_err(|error| io_error(&self.file(&weights), "write", io::Error::other(error)))?;
+        self.write(&weights, &written.weights)?;
+        self.write(&format!("{stem}.toml"), written.text.as_bytes())
+    }
+
+    pub(super) fn write(&self, name: &str, bytes: &[u8]) -> Result<(), CheckpointError> {
+        let path = self.file(name);
+        write_file(&path, bytes, Overwrite::Replace).map_err(|error| io_error(&path, "write", error))
+    }
+}
+
+fn phase_name(phase: usize) -> String {
+    format!("{phase:04}")
+}
+
+fn io_error(path: &Path, action: &'static str, source: io::Error) -> CheckpointError {
+    CheckpointError::Io {
+        path: path.into(),
+        action,
+        source,
+    }
+}

@@ -1,0 +1,233 @@
+//! One phase of a run.
+
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use serde_json::json;
+
+use super::{Folder, Observer, PLAIN, RunError, Runner, size};
+use crate::eval::EvalError;
+use crate::prune::{PruneOptions, choose};
+use crate::recipe::{Between, Phase};
+use crate::schedule::{Cut, Ramp, correct_biases, reestimate_norms};
+use crate::train::{Ending, Hooks, Plan, Progress, Samples, State, Sums, TrainError, Trainer, evaluate};
+
+impl Runner<'_> {
+    pub(super) fn phase(&mut self, index: usize, phase: Phase, state: &mut State) -> Result<(), RunError> {
+        match phase {
+            Phase::Train => self.train(index, "train", None, state),
+            Phase::Prune { round, sparsity } => self.prune(index, round, sparsity, state),
+            Phase::Retrain { round } => self.train(index, &format!("retrain, round {round}"), None, state),
+            Phase::Gradual { sparsity } => self.train(index, "prune gradually", Some(sparsity), state),
+        }
+    }
+
+    fn prune(&mut self, index: usize, round: u32, sparsity: f64, state: &mut State) -> Result<(), RunError> {
+        let before = size(state.graph())?;
+        let report = set_masks(state, &self.recipe.options(Some(sparsity)))?;
+        let after = size(state.graph())?;
+        let cut = Cut {
+            drop: ((before.0 - after.0).max(0.0) / before.0.max(f64::MIN_POSITIVE)).sqrt(),
+            fraction: (before.1 - after.1) as f64 / before.1.max(1) as f64,
+        };
+        self.correct(state)?;
+        let tested = self.tested(state.graph())?.map(|test| test.accuracy.fraction());
+        if self.recipe.retrain.is_some() {
+            self.treat(round, state)?;
+        }
+        self.folder.record(json!({
+            "phase": index, "round": round, "sparsity": report, "cut": cut, "test_accuracy": tested,
+        }))?;
+        let tested = tested.map(|accuracy| format!(", test accuracy {accuracy:.4}"));
+        self.say(&format!(
+            "round {round}: pruned to {report:.4}{}",
+            tested.unwrap_or_default()
+        ));
+        if self.interrupted.load(Ordering::Relaxed) {
+            return Err(self.stopped());
+        }
+        Ok(())
+    }
+
+    fn correct(&mut self, state: &mut State) -> Result<(), RunError> {
+        let correct = &self.recipe.correct;
+        let Some(train) = self.inputs.train.as_ref().filter(|_| correct.biases || correct.norms) else {
+            return Ok(());
+        };
+        let samples = Samples {
+            dataset: train,
+            preprocess: &self.inputs.preprocess,
+        };
+        let mut graph = state.graph().clone();
+        if correct.biases {
+            correct_biases(&mut graph, &self.dense, &samples, correct.samples)?;
+        }
+        if correct.norms {
+            reestimate_norms(&mut graph, &samples, correct.samples)?;
+        }
+        Ok(state.change_weights(|own| *own = graph)?)
+    }
+
+    fn stopped(&self) -> RunError {
+        RunError::Interrupted {
+            path: self.folder.file(""),
+        }
+    }
+
+    fn train(&mut self, index: usize, name: &str, gradual: Option<f64>, state: &mut State) -> Result<(), RunError> {
+        let data = self.inputs.train.as_ref().ok_or(RunError::Eval(EvalError::NoLabels))?;
+        let count = data.len();
+        let first = name == "train";
+        let resolved = if first {
+            self.recipe.training(count)
+        } else {
+            self.recipe.retraining(count)
+        };
+        let Some(resolved) = resolved else { return Ok(()) };
+        let mut plan = resolved.plan(count, self.recipe.original(count).as_ref(), self.last_cut());
+        if !first {
+            // The order of another round is another one.
+            plan.seed = plan.seed.wrapping_add(index as u64);
+        }
+        let samples = Samples {
+            dataset: data,
+            preprocess: &self.inputs.preprocess,
+        };
+        let teacher = self.inputs.teacher.as_ref().unwrap_or(&self.dense);
+        let mut trainer = Trainer::new(state.graph(), samples, Some(teacher), plan.clone())?;
+        let (steps, per_epoch) = (plan.steps(count), plan.steps_per_epoch(count));
+        let gradual = gradual.map(|target| Gradual {
+            target,
+            ramp: self.recipe.schedule.ramp,
+            steps: self
+                .recipe
+                .schedule
+                .span
+                .map(|share| ((share * steps as f64) as u64).min(steps - 1)),
+            every: self.recipe.schedule.every.steps(per_epoch).max(1),
+            options: self.recipe.options(Some(target)),
+        });
+        let rewinds = first && self.recipe.schedule.between == Between::Rewind;
+        let done = state.position().step;
+        self.observer
+            .begin(name, plan.epochs * count as u64, done * plan.batch as u64);
+        let mut hooks = Watch {
+            index,
+            name,
+            plan: &plan,
+            per_epoch,
+            folder: self.folder,
+            observer: self.observer,
+            interrupted: self.interrupted,
+            test: self.inputs.test.as_ref().map(|dataset| Samples {
+                dataset,
+                preprocess: &self.inputs.preprocess,
+            }),
+            gradual,
+            rewind: rewinds.then(|| self.recipe.schedule.rewind_to.steps(per_epoch)),
+            start: Instant::now(),
+            seen: 0,
+        };
+        if trainer.train(state, &mut hooks)? == Ending::Stopped {
+            self.folder.save_phase(index, state)?;
+            return Err(self.stopped());
+        }
+        Ok(())
+    }
+}
+
+/// Prunes a state; the sparsity it has then.
+fn set_masks(state: &mut State, options: &PruneOptions) -> Result<f64, crate::prune::PruneError> {
+    let (masks, report) = choose(state.graph(), |id| state.mask(id), options)?;
+    for (id, mask) in masks {
+        state.set_mask(id, Some(mask));
+    }
+    Ok(report.sparsity)
+}
+
+/// How the sparsity rises while it trains.
+struct Gradual {
+    target: f64,
+    ramp: Ramp,
+    /// Where it begins and ends.
+    steps: [u64; 2],
+    every: u64,
+    options: PruneOptions,
+}
+
+/// Shows and keeps how a training goes, and prunes if it is gradual.
+struct Watch<'a> {
+    index: usize,
+    name: &'a str,
+    plan: &'a Plan,
+    per_epoch: u64,
+    folder: &'a mut Folder,
+    observer: &'a mut dyn Observer,
+    interrupted: &'a AtomicBool,
+    test: Option<Samples<'a>>,
+    gradual: Option<Gradual>,
+    /// The step whose state is kept to rewind to.
+    rewind: Option<u64>,
+    start: Instant,
+    /// Samples.
+    seen: u64,
+}
+
+impl Hooks for Watch<'_> {
+    fn before_step(&mut self, state: &mut State, step: u64) -> Result<(), TrainError> {
+        if self.rewind == Some(step) {
+            self.folder.save("rewind", state)?;
+        }
+        let Some(gradual) = &mut self.gradual else {
+            return Ok(());
+        };
+        let [begin, end] = gradual.steps;
+        if step < begin || step > end || !((step - begin).is_multiple_of(gradual.every) || step == end) {
+            return Ok(());
+        }
+        let done = (step - begin) as f64 / (end - begin).max(1) as f64;
+        let fixed = gradual.options.pattern.fixed_sparsity().is_some();
+        gradual.options.sparsity = (!fixed).then(|| gradual.ramp.at(gradual.target, done));
+        set_masks(state, &gradual.options)?;
+        Ok(())
+    }
+
+    fn after_step(&mut self, state: &State, progress: &Progress) -> ControlFlow<()> {
+        self.seen += progress.samples as u64;
+        self.observer.step(progress, state.sparsity());
+        if self.interrupted.load(Ordering::Relaxed) {
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn after_epoch(&mut self, state: &State, epoch: u64, seen: Sums) -> Result<(), TrainError> {
+        let test = match &self.test {
+            Some(test) => Some(evaluate(state.graph(), test, PLAIN)?),
+            None => None,
+        };
+        let tested = test.as_ref().map(|test| test.accuracy.fraction());
+        let sparsity = state.sparsity();
+        // Before the state: a line too many is dropped when the run continues.
+        self.folder.record(json!({
+            "phase": self.index, "epoch": epoch, "steps": epoch * self.per_epoch, "loss": seen.mean_loss(),
+            "accuracy": seen.accuracy(), "test_accuracy": tested, "sparsity": sparsity,
+        }))?;
+        self.folder.save_phase(self.index, state)?;
+        let text = format!(
+            "{}: epoch {epoch} of {}: loss {:.4}, accuracy {:.4}{}, sparsity {sparsity:.4}, {:.0} images/s",
+            self.name,
+            self.plan.epochs,
+            seen.mean_loss(),
+            seen.accuracy(),
+            tested
+                .map(|accuracy| format!(", test {accuracy:.4}"))
+                .unwrap_or_default(),
+            self.seen as f64 / self.start.elapsed().as_secs_f64(),
+        );
+        self.folder.log(&text);
+        self.observer.line(&text);
+        Ok(())
+    }
+}

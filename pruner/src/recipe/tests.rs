@@ -1,0 +1,198 @@
+//! The parser beside the schema, and what recipes become.
+
+use serde_json::Value;
+
+use super::*;
+
+/// Recipes that are wrong: the text, where, and a part of the complaint.
+const WRONG: [(&str, &str, &str); 16] = [
+    ("[prune]\nsparsty = 0.9", "line 2, column 1", "did you mean `sparsity`?"),
+    ("[prunee]\n", "line 1, column 2", "did you mean `prune`?"),
+    (
+        "seed = 1\n[schedule]\n kind = \"itrative\"",
+        "line 3, column 9",
+        "iterative",
+    ),
+    ("[prune]\nsparsity = 1.5", "line 2, column 12", "below 1"),
+    ("[prune]\nsparsity = \"much\"", "line 2, column 12", "expected f64"),
+    ("[prune]\nmax_drop = \"0.5\"", "line 2, column 12", "write \"0.5pp\""),
+    ("[train]\nwarmup = \"10\"", "line 2, column 10", "\"10ep\""),
+    ("[train]\nrate = -1.0", "line 2, column 8", "greater than 0"),
+    ("[train]\nmomentum = 1.5", "line 2, column 12", "below 1"),
+    ("[retrain]\nschedule = \"lrl\"", "line 2, column 12", "llr"),
+    ("[schedule]\nrounds = 0", "line 2, column 10", "from 1"),
+    ("[[rule]]\nlayer = \"x\"", "line 2, column 1", "did you mean `layers`?"),
+    ("[[rule]]\nsparsity = 0.5", "line 1, column 1", "missing field `layers`"),
+    (
+        "[[rule]]\nlayers = \"x\"\nsparsity = 2.0",
+        "line 3, column 12",
+        "from 0 to 1",
+    ),
+    ("[export]\nvalues = \"f33\"", "line 2, column 10", "f32"),
+    ("[prune]\npattern = \"3by4\"", "line 2, column 11", "is not a pattern"),
+];
+
+fn read(text: &str) -> Result<Recipe, RecipeError> {
+    parse(&[Layer::file("r.toml", text)])
+}
+
+/// Checks a value against the part of JSON Schema that recipes use.
+fn accepts(schema: &Value, root: &Value, value: &Value) -> bool {
+    if let Some(path) = schema["$ref"].as_str() {
+        return accepts(root.pointer(&path[1..]).unwrap(), root, value);
+    }
+    for key in ["anyOf", "oneOf"] {
+        if let Some(choices) = schema[key].as_array() {
+            return choices.iter().any(|choice| accepts(choice, root, value));
+        }
+    }
+    let is = |kind: &str| match kind {
+        "object" => value.is_object(),
+        "array" => value.is_array(),
+        "string" => value.is_string(),
+        "boolean" => value.is_boolean(),
+        "number" => value.is_number(),
+        "integer" => value.is_i64() || value.is_u64(),
+        "null" => value.is_null(),
+        other => panic!("{other}"),
+    };
+    let right_kind = match &schema["type"] {
+        Value::String(kind) => is(kind),
+        Value::Array(kinds) => kinds.iter().any(|kind| is(kind.as_str().unwrap())),
+        _ => true,
+    };
+    let one_of = schema["enum"].as_array().is_none_or(|all| all.contains(value));
+    let constant = schema.get("const").is_none_or(|only| only == value);
+    let matches = |pattern: &str| regex::Regex::new(pattern).unwrap().is_match(value.as_str().unwrap());
+    let form = schema["pattern"]
+        .as_str()
+        .filter(|_| value.is_string())
+        .is_none_or(matches);
+    let number = value.as_f64();
+    let least = schema["minimum"]
+        .as_f64()
+        .zip(number)
+        .is_none_or(|(least, x)| x >= least);
+    let most = schema["maximum"].as_f64().zip(number).is_none_or(|(most, x)| x <= most);
+    let items = value
+        .as_array()
+        .is_none_or(|items| items.iter().all(|item| accepts(&schema["items"], root, item)));
+    let members = value.as_object().is_none_or(|object| {
+        let known = object.iter().all(|(key, value)| match schema["properties"].get(key) {
+            Some(schema) => accepts(schema, root, value),
+            None => schema["additionalProperties"] != false,
+        });
+        let required = schema["required"].as_array().into_iter().flatten();
+        known
+            && required
+                .into_iter()
+                .all(|key| object.contains_key(key.as_str().unwrap()))
+    });
+    right_kind && one_of && constant && form && least && most && items && members
+}
+
+fn valid(text: &str) -> bool {
+    let schema = schema();
+    let value = serde_json::to_value(text.parse::<toml::Table>().unwrap()).unwrap();
+    accepts(&schema, &schema, &value)
+}
+
+#[test]
+fn what_is_wrong_has_a_place_and_a_remedy() {
+    for (text, place, problem) in WRONG {
+        let error = read(text).unwrap_err();
+        assert_eq!(error.place, format!("r.toml: {place}"), "{text}: {error}");
+        assert!(error.problem.contains(problem), "{text}: {error}");
+    }
+}
+
+#[test]
+fn the_schema_accepts_presets_and_rejects_what_the_parser_rejects() {
+    for preset in PRESETS {
+        let recipe = read(preset.text).unwrap();
+        assert!(valid(preset.text), "{}", preset.name);
+        assert!(!preset.purpose().is_empty());
+        // A resolved recipe is a recipe.
+        let resolved = toml::to_string_pretty(&recipe).unwrap();
+        assert!(valid(&resolved), "{resolved}");
+        assert_eq!(read(&resolved).unwrap(), recipe);
+    }
+    for (text, ..) in WRONG {
+        // A bound that a number may not reach is none in a schema made of types.
+        let open = text.contains("rate = -1.0");
+        assert!(open || !valid(text), "{text}");
+    }
+}
+
+#[test]
+fn the_published_schema_is_that_of_the_parser() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/recipe.schema.json");
+    let published = std::fs::read_to_string(path).unwrap_or_default();
+    let own = serde_json::to_string_pretty(&schema()).unwrap() + "\n";
+    assert!(
+        published == own,
+        "write it anew: secateur recipe schema > docs/recipe.schema.json"
+    );
+}
+
+#[test]
+fn settings_win_and_are_checked_as_files_are() {
+    let layers = |set: &str| {
+        parse(&[
+            Layer::file("r.toml", preset("iterative").unwrap().text),
+            Layer::set(set),
+        ])
+    };
+    assert_eq!(layers("prune.sparsity=0.5").unwrap().prune.sparsity, Some(0.5));
+    assert_eq!(layers("model=resnet-20").unwrap().model.as_deref(), Some("resnet-20"));
+    let rewound = layers("schedule.rewind_to=500it").unwrap();
+    assert_eq!(rewound.schedule.rewind_to, Length::Steps(500));
+    assert_eq!(rewound.schedule.rounds, 3);
+    let error = layers("prune.sparsty=0.5").unwrap_err();
+    assert_eq!(error.place, "--set prune.sparsty=0.5");
+    assert!(error.problem.contains("did you mean `sparsity`?"));
+}
+
+#[test]
+fn differences_name_keys_and_values() {
+    let recipe = read("[prune]\nsparsity = 0.9").unwrap();
+    let other = read("seed = 3\n[prune]\nsparsity = 0.8").unwrap();
+    let expected = [("prune.sparsity", "0.9", "0.8"), ("seed", "0", "3")];
+    let expected = expected.map(|(key, a, b)| (key.to_owned(), a.to_owned(), b.to_owned()));
+    assert_eq!(difference(&recipe, &other), expected);
+    assert!(difference(&recipe, &recipe).is_empty());
+}
+
+#[test]
+fn rules_that_match_nothing_are_found() {
+    let recipe = read("[[rule]]\nlayers = \"conv9\"\nsparsity = 0.0").unwrap();
+    let (path, problem) = recipe.check_layers(&["conv1".into(), "fc".into()]).unwrap_err();
+    assert_eq!(path, "rule.0.layers");
+    assert!(problem.contains("did you mean `conv1`?"), "{problem}");
+}
+
+#[test]
+fn a_budget_is_searched_by_halving() {
+    let mut trials = Vec::new();
+    // Within the budget up to 0.7.
+    while let Some(sparsity) = budget_target(0.99, &trials) {
+        trials.push((sparsity, sparsity <= 0.7));
+    }
+    let best = trials
+        .iter()
+        .filter(|(_, within)| *within)
+        .map(|(sparsity, _)| *sparsity);
+    let best = best.fold(0.0, f64::max);
+    assert!(best <= 0.7 && best > 0.7 - 0.99 / 63.0, "{trials:?}");
+    assert_eq!(budget_target(0.9, &[(0.9, true)]), None);
+}
+
+#[test]
+fn phases_are_those_of_the_schedule() {
+    let recipe = read(preset("iterative").unwrap().text).unwrap();
+    let phases = recipe.phases(0.9);
+    assert_eq!(phases.len(), 6);
+    assert_eq!(phases[5], Phase::Retrain { round: 3 });
+    assert!(matches!(phases[4], Phase::Prune { round: 3, sparsity } if sparsity == 0.9));
+    assert_eq!(read("").unwrap().phases(0.5).len(), 1);
+}

@@ -1,0 +1,153 @@
+//! Corrections after pruning that need samples, but no training (algorithms: arXiv 1906.04721, 2102.00554).
+
+use secateur_format::graph::{Graph, GraphError};
+use secateur_format::{Activation, Op, TensorId, ValueId};
+
+use crate::train::{Interpreter, Samples, Statistics};
+
+/// Samples at a time.
+const BATCH: usize = 128;
+
+/// Takes the running statistics of all batch norms anew: their mean over batches of the first `count` samples,
+/// as they are.
+///
+/// # Errors
+/// As [`Graph::shapes`].
+pub fn reestimate_norms(graph: &mut Graph, samples: &Samples<'_>, count: usize) -> Result<(), GraphError> {
+    let count = count.min(samples.dataset.len());
+    let batch = BATCH.min(count);
+    let output = graph.outputs.first().copied().ok_or(GraphError::Structure)?;
+    let mut interpreter = Interpreter::trainer(graph, output, batch, Statistics::Batch)?;
+    // A rest that does not fill a batch would count as much as one.
+    for index in 0..count / batch {
+        interpreter.set_inputs(batch, |i, x| samples.plain(index * batch + i, x));
+        interpreter.forward(graph);
+        interpreter.update_statistics(graph, 1.0 / (index + 1) as f64);
+    }
+    Ok(())
+}
+
+/// Moves the bias of each pruned layer by what its outputs have lost on average over the first `count` samples,
+/// with the inputs that the pruned network gives it; where a batch norm follows instead of a bias, the mean that
+/// it subtracts.
+///
+/// # Errors
+/// As [`Graph::shapes`].
+pub fn correct_biases(graph: &mut Graph, dense: &Graph, samples: &Samples<'_>, count: usize) -> Result<(), GraphError> {
+    let count = count.min(samples.dataset.len());
+    for index in 0..graph.nodes.len() {
+        let Some((weight, target)) = correctable(graph, index) else {
+            continue;
+        };
+        let slot = usize::from(weight.0);
+        if graph.tensors[slot].data == dense.tensors[slot].data {
+            continue;
+        }
+        let value = ValueId((graph.inputs.len() + index) as u16);
+        let pruned = channel_means(graph, value, samples, count)?;
+        let own = std::mem::replace(&mut graph.tensors[slot].data, dense.tensors[slot].data.clone());
+        let wanted = channel_means(graph, value, samples, count);
+        graph.tensors[slot].data = own;
+        let (id, sign) = match target {
+            Target::Bias(id) => (id, 1.0),
+            Target::Mean(id) => (id, -1.0),
+        };
+        let values = &mut graph.tensors[usize::from(id.0)].data;
+        for (value, (wanted, pruned)) in values.iter_mut().zip(wanted?.into_iter().zip(pruned)) {
+            *value += (sign * (wanted - pruned)) as f32;
+        }
+    }
+    Ok(())
+}
+
+/// What can stand in for a layer's bias.
+enum Target {
+    Bias(TensorId),
+    Mean(TensorId),
+}
+
+fn correctable(graph: &Graph, index: usize) -> Option<(TensorId, Target)> {
+    let node = &graph.nodes[index];
+    let weight = node.op.weight()?;
+    let plain = match &node.op {
+        Op::Conv2d(conv) => conv.activation == Activation::Identity,
+        Op::Linear(linear) => linear.activation == Activation::Identity,
+        _ => false,
+    };
+    if !plain {
+        return None;
+    }
+    if let Some(bias) = node.op.bias() {
+        return Some((weight, Target::Bias(bias)));
+    }
+    let value = ValueId((graph.inputs.len() + index) as u16);
+    let mut readers = graph.nodes.iter().filter(|node| node.inputs.contains(&value));
+    match (readers.next().map(|node| &node.op), readers.next()) {
+        (Some(Op::BatchNorm(bn)), None) => Some((weight, Target::Mean(bn.mean))),
+        _ => None,
+    }
+}
+
+/// The mean of each channel of a value.
+fn channel_means(graph: &Graph, value: ValueId, samples: &Samples<'_>, count: usize) -> Result<Vec<f64>, GraphError> {
+    let shape = graph.shapes()?[usize::from(value.0)];
+    let channels = shape.dims().first().map_or(1, |&channels| channels as usize);
+    let inner = shape.elems() / channels;
+    let batch = BATCH.min(count);
+    let mut interpreter = Interpreter::new(graph, value, batch)?;
+    let mut sums = vec![0.0; channels];
+    for first in (0..count).step_by(batch) {
+        let some = batch.min(count - first);
+        interpreter.set_inputs(some, |i, x| samples.plain(first + i, x));
+        interpreter.forward(graph);
+        for (index, plane) in interpreter.output().chunks_exact(inner).enumerate() {
+            sums[index % channels] += plane.iter().map(|&y| f64::from(y)).sum::<f64>();
+        }
+    }
+    Ok(sums.into_iter().map(|sum| sum / (count * inner) as f64).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use secateur_format::Shape;
+    use secateur_format::graph::{Input, NodeDef, Tensor};
+    use secateur_format::op::Linear;
+
+    use super::*;
+    use crate::data::{Dataset, Preprocess};
+
+    #[test]
+    fn biases_take_over_what_pruned_weights_gave_on_average() {
+        // algorithms.md 6.22: the row [0.5, -0.1, 0.3] without its second weight, mean input [2, 1, 1].
+        let tensor = |name: &str, data: Vec<f32>| Tensor::vector(name, data);
+        let linear = Linear {
+            out_features: 1,
+            weight: TensorId(0),
+            bias: Some(TensorId(1)),
+            activation: Activation::Identity,
+        };
+        let dense = Graph {
+            inputs: vec![Input {
+                name: "x".into(),
+                shape: Shape::new(&[3]).unwrap(),
+            }],
+            nodes: vec![NodeDef {
+                name: "fc".into(),
+                op: Op::Linear(linear),
+                inputs: vec![ValueId(0)],
+            }],
+            tensors: vec![tensor("w", vec![0.5, -0.1, 0.3]), tensor("b", vec![0.25])],
+            outputs: vec![ValueId(1)],
+        };
+        let mut graph = dense.clone();
+        graph.tensors[0].data[1] = 0.0;
+        let dataset = Dataset::new(vec![1.0, 0.0, 2.0, 3.0, 2.0, 0.0], vec![3], None).unwrap();
+        let samples = Samples {
+            dataset: &dataset,
+            preprocess: &Preprocess::default(),
+        };
+        correct_biases(&mut graph, &dense, &samples, 2).unwrap();
+        assert!((graph.tensors[1].data[0] - 0.15).abs() < 1e-6);
+        assert_eq!(graph.tensors[0].data, [0.5, 0.0, 0.3]);
+    }
+}
