@@ -298,7 +298,7 @@ impl Default for Correct {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Export {
-    /// auto, dense, csr16, win8, bitmask, nm[N:M], block[RxC].
+    /// `auto`, `dense`, `csr16`, `win8`, `bitmask`, `nm[N:M]`, `block[RxC]`.
     pub encoding: String,
     /// f32, f16 or bf16.
     pub values: Values,
