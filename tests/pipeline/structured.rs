@@ -3,7 +3,7 @@
 
 use secateur::criterion::Criterion;
 use secateur::emit::EmitOptions;
-use secateur::mask::Scope;
+use secateur::mask::{Bounds, Scope};
 use secateur::prune::{Fallback, PruneOptions, prune};
 use secateur::reference;
 use secateur::structured::{Axis, ChannelOptions, Coupling, Group, choose, remove, remove_channels, scores};
@@ -39,7 +39,7 @@ fn removed_channels_are_channels_that_nobody_reads() {
         let graph = graph(model);
         let coupling = Coupling::new(&graph).unwrap();
         let channels = scores(&graph, &coupling, Criterion::L1, 0);
-        let keep = choose(&coupling, &channels, |_| true, 0.5, Scope::Layer, 1);
+        let keep = choose(&coupling, &channels, |_| true, 0.5, Scope::Uniform, 1);
         assert!(keep.iter().any(|&keep| !keep), "{model}");
         let smaller = remove(&graph, &coupling, &keep).unwrap();
         let larger = unread(&graph, &coupling, &keep);
@@ -55,7 +55,7 @@ fn half() -> ChannelOptions {
         fraction: 0.5,
         round_to: 1,
         criterion: Criterion::L1,
-        scope: Scope::Layer,
+        scope: Scope::Uniform,
         skip: Vec::new(),
         seed: 0,
     }
@@ -96,6 +96,7 @@ fn smaller_models_run_dense_and_pruned_on_top() {
             pattern: "4x1".parse().unwrap(),
             criterion: Criterion::L1,
             scope: Scope::Global,
+            bounds: Bounds::default(),
             fallback: Fallback::Unstructured,
             rules: Vec::new(),
             seed: 0,
