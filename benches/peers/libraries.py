@@ -38,15 +38,15 @@ class OnnxRuntime:
     def __init__(self, threads):
         import onnxruntime
 
-        self.library = onnxruntime
+        self.module = onnxruntime
         self.options = onnxruntime.SessionOptions()
         self.options.intra_op_num_threads = threads
 
     def load(self, request):
         providers = ["CPUExecutionProvider"]
-        session = self.library.InferenceSession(request["model"], self.options, providers)
+        session = self.module.InferenceSession(request["model"], self.options, providers)
         (source,), (result,) = session.get_inputs(), session.get_outputs()
-        value = self.library.OrtValue
+        value = self.module.OrtValue
         x = value.ortvalue_from_numpy(np.load(request["input"]))
         y = value.ortvalue_from_shape_and_type(result.shape, np.float32)
         binding = session.io_binding()
@@ -61,7 +61,7 @@ class OpenVino:
     def __init__(self, threads):
         import openvino
 
-        self.library = openvino
+        self.module = openvino
         self.core = openvino.Core()
         self.settings = {
             "INFERENCE_PRECISION_HINT": "f32",
@@ -73,7 +73,7 @@ class OpenVino:
         compiled = self.core.compile_model(request["model"], "CPU", self.settings)
         infer = compiled.create_infer_request()
         x = aligned(np.load(request["input"]))
-        infer.set_tensor(compiled.inputs[0], self.library.Tensor(x, shared_memory=True))
+        infer.set_tensor(compiled.inputs[0], self.module.Tensor(x, shared_memory=True))
         return Loaded(
             lambda: infer.infer(share_outputs=True),
             lambda: infer.get_output_tensor().data.copy(),
@@ -87,12 +87,12 @@ class DeepSparse:
     def __init__(self, threads):
         import deepsparse
 
-        self.library = deepsparse
+        self.module = deepsparse
         self.threads = threads
 
     def load(self, request):
         # A batch size of None keeps the shapes of the file.
-        engine = self.library.Engine(request["model"], batch_size=None, num_cores=self.threads)
+        engine = self.module.Engine(request["model"], batch_size=None, num_cores=self.threads)
         if engine.fraction_of_supported_ops < 1:
             raise ValueError("DeepSparse would leave operators to onnxruntime")
         x = [aligned(np.load(request["input"]))]
@@ -107,8 +107,8 @@ class Mkl:
 
     def __init__(self, threads):
         (path,) = (Path(sys.prefix) / "lib").glob("libmkl_rt.so*")
-        self.library = ctypes.CDLL(path)
-        self.library.MKL_Set_Num_Threads(threads)
+        self.module = ctypes.CDLL(path)
+        self.module.MKL_Set_Num_Threads(threads)
 
     def load(self, request):
         weights, x = (aligned(np.load(request[key])) for key in ("weights", "input"))
@@ -119,10 +119,10 @@ class Mkl:
         order, plain = self.ROW_MAJOR, self.NO_TRANSPOSE
 
         def vector():
-            self.library.cblas_sgemv(order, plain, m, k, one, w_at, k, x_at, 1, zero, y_at, 1)
+            self.module.cblas_sgemv(order, plain, m, k, one, w_at, k, x_at, 1, zero, y_at, 1)
 
         def matrix():
-            self.library.cblas_sgemm(
+            self.module.cblas_sgemm(
                 order, plain, plain, m, n, k, one, w_at, k, x_at, n, zero, y_at, n
             )
 
@@ -155,10 +155,10 @@ class MklCsr(Mkl):
         self._call("optimize", handle)
 
         def vector():
-            self.library.mkl_sparse_s_mv(plain, one, handle, general, x_at, zero, y_at)
+            self.module.mkl_sparse_s_mv(plain, one, handle, general, x_at, zero, y_at)
 
         def matrix():
-            self.library.mkl_sparse_s_mm(
+            self.module.mkl_sparse_s_mm(
                 plain, one, handle, general, order, x_at, n, n, zero, y_at, n
             )
 
@@ -187,7 +187,7 @@ class MklCsr(Mkl):
         return handle, (starts, columns, values)
 
     def _call(self, name, *arguments):
-        status = getattr(self.library, f"mkl_sparse_{name}")(*arguments)
+        status = getattr(self.module, f"mkl_sparse_{name}")(*arguments)
         if status != 0:
             raise RuntimeError(f"mkl_sparse_{name} fails with {status}")
 
