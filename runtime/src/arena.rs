@@ -1,6 +1,8 @@
 //! The arena: one block of memory that holds every value and scratch buffer.
 
 use secateur_format::plan::Range;
+#[cfg(feature = "alloc")]
+use secateur_format::{Model, Node, ValueId};
 
 /// The parts of the arena that one node works on.
 pub(crate) struct Carved<'a> {
@@ -44,6 +46,22 @@ impl<'a> Carved<'a> {
             (second_slice, first_slice)
         };
         Some(Self { output, scratch, rest })
+    }
+
+    /// The memory of a node whose result is `output`, and the node's first input; `None`: never, for
+    /// a model that was read.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn of_node(
+        model: &Model<'_>,
+        node: &Node<'_>,
+        output: ValueId,
+        arena: &'a mut [f32],
+    ) -> Option<(Self, &'a [f32])> {
+        let plan = model.plan();
+        let memory = Self::new(arena, plan.value(output, model.shape(output)), plan.scratch(node.index))?;
+        let input = node.inputs().next()?;
+        let x = memory.get(plan.value(input, model.shape(input)))?;
+        Some((memory, x))
     }
 
     /// The elements of a range outside output and scratch.

@@ -44,11 +44,7 @@ impl Depthwise {
         let internal = RunError::Internal {
             node: node.index as u32,
         };
-        let plan = model.plan();
-        let output = plan.value(node.output, model.shape(node.output));
-        let memory = Carved::new(arena, output, plan.scratch(node.index)).ok_or(internal)?;
-        let input = node.inputs().next().ok_or(internal)?;
-        let x = memory.get(plan.value(input, model.shape(input))).ok_or(internal)?;
+        let (memory, x) = Carved::of_node(model, node, node.output, arena).ok_or(internal)?;
         let (_, matrix) = model.tensor(self.conv.weight).ok_or(internal)?;
         let bias = self.conv.bias.and_then(|id| model.vector(id));
         let plane = self.geometry.output.1 as usize * self.geometry.output.2 as usize;

@@ -277,17 +277,13 @@ impl Product {
         let internal = RunError::Internal {
             node: node.index as u32,
         };
-        let plan = model.plan();
         let output = self.addition.map_or(node.output, |addition| addition.output);
-        let memory = Carved::new(arena, plan.value(output, model.shape(output)), plan.scratch(node.index));
-        let memory = memory.ok_or(internal)?;
-        let input = node.inputs().next().ok_or(internal)?;
-        let x = memory.get(plan.value(input, model.shape(input))).ok_or(internal)?;
+        let (memory, x) = Carved::of_node(model, node, output, arena).ok_or(internal)?;
         let residual = match self.addition {
             None => Residual::None,
             Some(addition) if addition.in_output => Residual::InOutput,
             Some(addition) => {
-                let range = plan.value(addition.residual, model.shape(addition.residual));
+                let range = model.plan().value(addition.residual, model.shape(addition.residual));
                 Residual::At(memory.get(range).ok_or(internal)?)
             }
         };
