@@ -41,6 +41,17 @@ pub(crate) fn multiplications(graph: &Graph, shapes: &[Shape]) -> u64 {
     products.sum()
 }
 
+/// Those by weights that are not zero.
+pub(crate) fn effective_multiplications(graph: &Graph, shapes: &[Shape]) -> u64 {
+    let outputs = shapes.iter().skip(graph.inputs.len());
+    let products = graph.nodes.iter().zip(outputs).filter_map(|(node, out)| {
+        let weights = graph.tensor(node.op.weight()?)?;
+        let positions = out.elems() as u64 / u64::from(weights.rows.max(1));
+        Some(positions * weights.data.iter().filter(|&&w| w != 0.0).count() as u64)
+    });
+    products.sum()
+}
+
 /// The prunable layers of a graph, in execution order, a shared matrix once.
 pub fn layers(graph: &Graph, shapes: &[Shape]) -> Vec<Layer> {
     let mut layers: Vec<Layer> = Vec::new();

@@ -10,6 +10,7 @@
 
 pub mod advice;
 pub mod bench;
+pub mod chart;
 pub mod cli;
 pub mod criterion;
 pub mod data;
@@ -27,4 +28,5 @@ pub mod save;
 pub mod schedule;
 pub mod source;
 pub mod structured;
+pub mod sweep;
 pub mod train;

@@ -16,6 +16,7 @@ use super::error::CliError;
 pub(super) use super::masks::MasksArgs;
 pub(super) use super::recipe::{RecipeArgs, RunArgs as RecipeRunArgs};
 pub(super) use super::sensitivity::SensitivityArgs;
+pub(super) use super::sweep::SweepArgs;
 pub(super) use super::train::TrainArgs;
 use crate::criterion::Criterion;
 use crate::data::Preprocess;
@@ -77,6 +78,8 @@ pub(super) enum Command {
     Compare(CompareArgs),
     /// Prune each layer alone, and measure what that costs
     Sensitivity(SensitivityArgs),
+    /// Run methods × sparsities × seeds, and compare them: table, checks, Pareto fronts
+    Sweep(SweepArgs),
 }
 
 #[derive(Debug, Args)]

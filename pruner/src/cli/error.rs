@@ -11,6 +11,7 @@ use crate::recipe::RecipeError;
 use crate::recipe::run::RunError as RecipeRunError;
 use crate::source::SourceError;
 use crate::structured::ChannelError;
+use crate::sweep::SweepError;
 use crate::train::{CheckpointError, RunError, TrainError};
 
 /// A check failed.
@@ -75,6 +76,16 @@ impl From<io::Error> for CliError {
             broken_pipe,
             ..Self::new(IO, format!("cannot write the result: {error}"))
         }
+    }
+}
+
+impl From<SweepError> for CliError {
+    fn from(error: SweepError) -> Self {
+        let code = match error {
+            SweepError::Text { .. } => USAGE,
+            SweepError::Results { .. } => IO,
+        };
+        Self::new(code, error)
     }
 }
 

@@ -22,6 +22,7 @@ mod recipe;
 mod recipe_run;
 mod run;
 mod sensitivity;
+mod sweep;
 mod train;
 mod verify;
 
@@ -76,5 +77,6 @@ fn dispatch(cli: &Cli) -> Result<(), CliError> {
         Command::Masks(args) => masks::run(args, &out),
         Command::Compare(args) => compare::run(args, &out),
         Command::Sensitivity(args) => sensitivity::run(args, &out),
+        Command::Sweep(args) => sweep::run(args, &out),
     }
 }

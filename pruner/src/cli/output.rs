@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, Table, TableStyle, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Where and how results are printed.
@@ -46,8 +46,17 @@ impl Output {
 
 /// A table whose columns are right-aligned but for the first `text` ones.
 pub(super) fn table(header: &[&str], text: usize, rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    table_in(presets::NOTHING, header, text, rows)
+}
+
+/// The same as Markdown.
+pub(super) fn markdown(header: &[&str], text: usize, rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    table_in(presets::ASCII_MARKDOWN, header, text, rows)
+}
+
+fn table_in(style: TableStyle, header: &[&str], text: usize, rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(header.to_vec());
+    table.load_style(style).set_header(header.to_vec());
     for row in rows {
         table.add_row(row);
     }

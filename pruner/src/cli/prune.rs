@@ -12,7 +12,7 @@ use super::error::CliError;
 use super::eval::evaluate;
 use super::model::{Opened, dense_options, read};
 use super::output::{Output, percent, table, thousands};
-use super::recipe_run;
+use super::recipe_run::{self, Prepared};
 use crate::criterion::Criterion;
 use crate::data;
 use crate::engine::Engine;
@@ -30,7 +30,7 @@ pub(super) fn run(args: &PruneArgs, out: &Output) -> Result<(), CliError> {
     }
     if let Some(folder) = &args.run.resume {
         let asked = args.run.continued(folder)?;
-        return recipe_run::resume(folder, asked.as_ref(), out);
+        return recipe_run::show(folder, Prepared::resume(folder, asked.as_ref(), out)?, out);
     }
     let layers = args.layers()?;
     let recipe = parse(&layers)?;
@@ -39,7 +39,8 @@ pub(super) fn run(args: &PruneArgs, out: &Output) -> Result<(), CliError> {
         return Ok(out.result(&json!(recipe), || text)?);
     }
     if let Some(folder) = &args.run.folder {
-        return recipe_run::begin(folder, recipe, &layers, args.write.preprocess.get(), out);
+        let prepared = Prepared::begin(folder, recipe, &layers, args.write.preprocess.get(), out)?;
+        return recipe_run::show(folder, prepared, out);
     }
     if recipe.needs_samples() || recipe.prune.max_drop.is_some() || recipe.schedule.kind != Kind::OneShot {
         return Err(CliError::usage(

@@ -1,6 +1,7 @@
 //! `secateur prune --run`: a recipe, from its first phase to its report.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 use indicatif::ProgressBar;
 use secateur_format::Shape;
@@ -18,35 +19,88 @@ use crate::recipe::{Layer, Recipe, complaint};
 use crate::source::Model;
 use crate::train::{Progress, zoo};
 
-/// Runs a recipe, made of `layers`, in a new folder.
-pub(super) fn begin(
-    path: &Path,
+/// A run that can begin, or go on.
+pub(super) struct Prepared {
+    folder: Folder,
     recipe: Recipe,
-    layers: &[Layer],
-    preprocess: Option<Preprocess>,
-    out: &Output,
-) -> Result<(), CliError> {
-    recipe
-        .check_complete()
-        .map_err(|(key, problem)| complaint(layers, &key, &problem))?;
-    let mut model = open(&recipe, out)?;
-    check_rules(&recipe, layers, &model.graph)?;
-    let mut inputs = inputs(&recipe, &model, out)?;
-    if let Some(preprocess) = preprocess {
-        inputs.preprocess = preprocess;
-    }
-    model.preprocess = Some(inputs.preprocess.clone());
-    let (folder, model) = Folder::create(path, &recipe, &model)?;
-    run(path, folder, &recipe, &model, &inputs, out)
+    model: Model,
+    inputs: Inputs,
 }
 
-/// Continues the run of a folder, if its recipe is the one that is asked for.
-pub(super) fn resume(path: &Path, asked: Option<&Recipe>, out: &Output) -> Result<(), CliError> {
-    let (folder, recipe, model) = Folder::open(path, asked)?;
-    let mut inputs = inputs(&recipe, &model, out)?;
-    // As it was when the run began.
-    inputs.preprocess = model.preprocess.clone().unwrap_or_default();
-    run(path, folder, &recipe, &model, &inputs, out)
+impl Prepared {
+    /// A recipe, made of `layers`, in a new folder.
+    pub(super) fn begin(
+        path: &Path,
+        recipe: Recipe,
+        layers: &[Layer],
+        preprocess: Option<Preprocess>,
+        out: &Output,
+    ) -> Result<Self, CliError> {
+        recipe
+            .check_complete()
+            .map_err(|(key, problem)| complaint(layers, &key, &problem))?;
+        let mut model = open(&recipe, out)?;
+        check_rules(&recipe, layers, &model.graph)?;
+        let mut inputs = inputs(&recipe, &model, out)?;
+        if let Some(preprocess) = preprocess {
+            inputs.preprocess = preprocess;
+        }
+        model.preprocess = Some(inputs.preprocess.clone());
+        let (folder, model) = Folder::create(path, &recipe, &model)?;
+        Ok(Self {
+            folder,
+            recipe,
+            model,
+            inputs,
+        })
+    }
+
+    /// The run of a folder, if its recipe is the one that is asked for.
+    pub(super) fn resume(path: &Path, asked: Option<&Recipe>, out: &Output) -> Result<Self, CliError> {
+        let (folder, recipe, model) = Folder::open(path, asked)?;
+        let mut inputs = inputs(&recipe, &model, out)?;
+        // As it was when the run began.
+        inputs.preprocess = model.preprocess.clone().unwrap_or_default();
+        Ok(Self {
+            folder,
+            recipe,
+            model,
+            inputs,
+        })
+    }
+
+    /// Begins with the network that another run has trained; whether it has.
+    pub(super) fn take_training(&mut self, from: &Path) -> Result<bool, CliError> {
+        Ok(self.folder.take_training(from)?)
+    }
+
+    /// Runs what is left, and writes the result.
+    pub(super) fn run(mut self, observer: &mut dyn Observer, interrupted: &AtomicBool) -> Result<Report, CliError> {
+        let (recipe, inputs) = (&self.recipe, &self.inputs);
+        let runner = Runner::new(
+            recipe,
+            inputs,
+            &mut self.folder,
+            &self.model.graph,
+            observer,
+            interrupted,
+        );
+        let (dense, state) = runner.run()?;
+        Ok(finish(recipe, inputs, &self.folder, &self.model, &dense, state)?)
+    }
+}
+
+/// Runs what is left of a run, for a person to watch.
+pub(super) fn show(path: &Path, prepared: Prepared, out: &Output) -> Result<(), CliError> {
+    let interrupted = interruption()?;
+    let mut show = Show {
+        bar: ProgressBar::hidden(),
+        out,
+    };
+    let report = prepared.run(&mut show, &interrupted)?;
+    show.bar.finish_and_clear();
+    out.result(&json!({ "folder": path, "report": report }), || text(path, &report))?;
+    Ok(())
 }
 
 /// Refuses rules that match no layer.
@@ -55,27 +109,6 @@ pub(super) fn check_rules(recipe: &Recipe, of: &[Layer], graph: &Graph) -> Resul
     let names: Vec<String> = layers(graph, &shapes).into_iter().map(|layer| layer.name).collect();
     let checked = recipe.check_layers(&names);
     Ok(checked.map_err(|(key, problem)| complaint(of, &key, &problem))?)
-}
-
-fn run(
-    path: &Path,
-    mut folder: Folder,
-    recipe: &Recipe,
-    model: &Model,
-    inputs: &Inputs,
-    out: &Output,
-) -> Result<(), CliError> {
-    let interrupted = interruption()?;
-    let mut show = Show {
-        bar: ProgressBar::hidden(),
-        out,
-    };
-    let runner = Runner::new(recipe, inputs, &mut folder, &model.graph, &mut show, &interrupted);
-    let (dense, state) = runner.run()?;
-    show.bar.finish_and_clear();
-    let report = finish(recipe, inputs, &folder, model, &dense, state)?;
-    out.result(&json!({ "folder": path, "report": report }), || text(path, &report))?;
-    Ok(())
 }
 
 /// The model of the recipe: a network by name, or a file.

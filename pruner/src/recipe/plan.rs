@@ -2,7 +2,7 @@
 
 use regex::Regex;
 
-use super::{Between, Kind, Length, Optimizer, Rate, Recipe, Training, Values};
+use super::{Between, Data, Kind, Length, Optimizer, Rate, Recipe, Training, Values};
 use crate::emit::EncodingChoice;
 use crate::mask::Bounds;
 use crate::prune::{PruneOptions, Rule};
@@ -83,6 +83,24 @@ impl Recipe {
     /// Whether something is trained.
     pub fn trains(&self) -> bool {
         self.train.is_some() || self.retrain.is_some()
+    }
+
+    /// Whether the training before pruning is that of another recipe, to the last bit.
+    pub fn trains_as(&self, other: &Self) -> bool {
+        let training = |recipe: &Self| {
+            let rewind = (recipe.schedule.between == Between::Rewind).then_some(recipe.schedule.rewind_to);
+            let Data { train, test, .. } = recipe.data.clone();
+            (
+                recipe.model.clone(),
+                recipe.init,
+                recipe.seed,
+                recipe.train.clone(),
+                rewind,
+                train,
+                test,
+            )
+        };
+        self.train.is_some() && training(self) == training(other)
     }
 
     /// Whether samples to train or correct on are needed.

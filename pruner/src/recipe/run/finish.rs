@@ -9,19 +9,20 @@ use secateur_format::container::writer::Preprocess;
 use secateur_format::graph::{Graph, Tensor};
 use secateur_format::{Limits, Op};
 use secateur_runtime::{ArenaBuf, LoadError, Model as File};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Folder, Inputs, PLAIN, RunError};
 use crate::bench::{BenchOptions, measure};
 use crate::emit::{EmitOptions, EncodingChoice, Family, emit};
 use crate::engine::Engine;
 use crate::eval::{Accuracy, accuracy};
+use crate::layer::effective_multiplications;
 use crate::recipe::Recipe;
 use crate::source::Model;
 use crate::train::{CheckpointError, Samples, State, evaluate};
 
 /// A model as it runs.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Variant {
     /// Fraction correct on the test data, through the runtime.
     pub accuracy: Option<f64>,
@@ -31,12 +32,14 @@ pub struct Variant {
     pub correct: Vec<usize>,
     /// Of the .sct file.
     pub bytes: usize,
+    /// Multiplications by weights that are not zero, of a sample.
+    pub macs: u64,
     /// Median time of a sample, in microseconds.
     pub median_us: f64,
 }
 
 /// What a run has brought.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Report {
     /// Before pruning.
     pub dense: Variant,
@@ -113,7 +116,7 @@ pub fn finish(
         batch: 1,
     };
     let times = measure(&[&files[0], &files[1]], &engine, &bench)?;
-    let variant = |index: usize| -> Result<Variant, RunError> {
+    let variant = |index: usize, graph: &Graph| -> Result<Variant, RunError> {
         let tested: Option<Accuracy> = match &inputs.test {
             Some(test) => Some(accuracy(&files[index], &engine, test, &inputs.preprocess, || ())?),
             None => None,
@@ -123,10 +126,11 @@ pub fn finish(
             count: tested.as_ref().map(|tested| tested.count.clone()).unwrap_or_default(),
             correct: tested.map(|tested| tested.correct).unwrap_or_default(),
             bytes: buffers[index].as_ref().len(),
+            macs: effective_multiplications(graph, &graph.shapes()?),
             median_us: times[index].total.median_us,
         })
     };
-    let (dense, sparse) = (variant(0)?, variant(1)?);
+    let (dense, sparse) = (variant(0, dense)?, variant(1, &model.graph)?);
     let runtime_agrees = match &inputs.test {
         Some(dataset) => {
             let samples = Samples {

@@ -25,6 +25,10 @@ use crate::train::{CheckpointError, State};
 
 const RECIPE: &str = "recipe.toml";
 const METRICS: &str = "metrics.jsonl";
+/// The state after the training before pruning.
+pub(super) const DENSE: &str = "dense";
+/// The state that rewinding goes back to.
+pub(super) const REWIND: &str = "rewind";
 
 /// The folder, and the lines of its metrics.
 #[derive(Debug)]
@@ -93,6 +97,30 @@ impl Folder {
         };
         let model = folder.initial()?;
         Ok((folder, recipe, model))
+    }
+
+    /// Begins with the network that another run has trained, and says whether it has; the recipes must train the
+    /// same ([`Recipe::trains_as`]).
+    ///
+    /// # Errors
+    /// A [`RunError`].
+    pub fn take_training(&mut self, from: &Path) -> Result<bool, RunError> {
+        let graph = self.initial()?.graph;
+        let other = Self::open(from, None)?.0;
+        if !other.checkpoint(DENSE).exists() {
+            return Ok(false);
+        }
+        let mut state = other.load(DENSE, &graph)?;
+        self.save(DENSE, &state)?;
+        if other.checkpoint(REWIND).exists() {
+            self.save(REWIND, &other.load(REWIND, &graph)?)?;
+        }
+        self.metrics = other.metrics;
+        self.metrics.retain(|line| line["phase"] == 0);
+        self.write_metrics()?;
+        state.restart();
+        self.save_phase(1, &state)?;
+        Ok(true)
     }
 
     fn initial(&self) -> Result<Model, RunError> {

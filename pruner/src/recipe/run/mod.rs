@@ -16,6 +16,7 @@ use thiserror::Error;
 
 pub use finish::{Report, Variant, finish, masks};
 pub use folder::Folder;
+use folder::{DENSE, REWIND};
 
 use super::{Between, Phase, Recipe, RecipeError, budget_target};
 use crate::data::{Dataset, Preprocess};
@@ -159,10 +160,10 @@ impl<'a> Runner<'a> {
         if self.recipe.train.is_some() {
             if done == 0 {
                 self.phase(index, Phase::Train, &mut state)?;
-                self.folder.save("dense", &state)?;
+                self.folder.save(DENSE, &state)?;
                 self.next(index, &mut state)?;
             }
-            self.dense = self.folder.load("dense", self.initial)?.into_graph();
+            self.dense = self.folder.load(DENSE, self.initial)?.into_graph();
             index += 1;
         }
         let most = self
@@ -287,7 +288,7 @@ impl<'a> Runner<'a> {
     fn rewound(&self) -> Result<Graph, RunError> {
         match self.recipe.schedule.rewind_to {
             super::Length::Steps(0) | super::Length::Epochs(0) => Ok(self.initial.clone()),
-            _ => Ok(self.folder.load("rewind", self.initial)?.into_graph()),
+            _ => Ok(self.folder.load(REWIND, self.initial)?.into_graph()),
         }
     }
 

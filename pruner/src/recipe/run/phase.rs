@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use serde_json::json;
 
+use super::folder::REWIND;
 use super::{Folder, Observer, PLAIN, RunError, Runner, size};
 use crate::eval::EvalError;
 use crate::prune::{PruneOptions, choose};
@@ -177,7 +178,7 @@ struct Watch<'a> {
 impl Hooks for Watch<'_> {
     fn before_step(&mut self, state: &mut State, step: u64) -> Result<(), TrainError> {
         if self.rewind == Some(step) {
-            self.folder.save("rewind", state)?;
+            self.folder.save(REWIND, state)?;
         }
         let Some(gradual) = &mut self.gradual else {
             return Ok(());
