@@ -144,7 +144,16 @@ impl<'m, 'a> Session<'m, 'a> {
     ///
     /// # Errors
     /// As [`Session::run`].
-    pub fn run_observed(&mut self, mut after: impl FnMut(usize, &[f32])) -> Result<(), RunError> {
+    pub fn run_observed(&mut self, after: impl FnMut(usize, &[f32])) -> Result<(), RunError> {
+        let result = self.run_nodes(after);
+        #[cfg(feature = "alloc")]
+        if let Some(prepared) = &mut self.prepared {
+            prepared.rest();
+        }
+        result
+    }
+
+    fn run_nodes(&mut self, mut after: impl FnMut(usize, &[f32])) -> Result<(), RunError> {
         let plan = *self.model.plan();
         for node in self.model.nodes() {
             let output = plan.value(node.output, self.model.shape(node.output));

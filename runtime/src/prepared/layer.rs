@@ -62,6 +62,27 @@ enum Split {
     Columns,
 }
 
+/// The greatest size of parts, at most `most`, of which `total` makes a multiple of `threads`.
+fn shared(total: usize, most: usize, threads: usize) -> usize {
+    let parts = total.div_ceil(most.max(1)).next_multiple_of(threads.max(1));
+    total.div_ceil(parts.max(1)).max(1)
+}
+
+/// Whether no thread has more than a tenth above its share of the columns.
+fn is_even(panels: &[PanelColumns], threads: usize) -> bool {
+    let columns = |panels: &[PanelColumns]| panels.iter().map(|panel| panel.columns).sum::<usize>();
+    let all = columns(panels);
+    (0..threads).all(|thread| {
+        let share = panels.get(share(panels.len(), thread, threads)).map_or(0, columns);
+        10 * threads * share <= 11 * all
+    })
+}
+
+/// What a thread of `threads` has of `count` things.
+fn share(count: usize, thread: usize, threads: usize) -> Range<usize> {
+    count * thread / threads..count * (thread + 1) / threads
+}
+
 /// What a layer is run on.
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'t> {
@@ -91,25 +112,27 @@ impl Layer {
     pub fn new(kernel: &'static Kernel, task: &Task<'_>, tiling: Tiling, threads: usize) -> Option<Self> {
         let Run::Panel(panel) = kernel.run else { return None };
         let vectors = tiling.vectors.clamp(1, panel.vectors);
-        let (panels, cut) = match panel.shape {
+        let cut = |threads: usize| match panel.shape {
             Shape::Direct { rows } => {
                 let taps = task.taps?;
                 let per_line = task.line_vectors(&taps, panel.lanes);
                 let most = vectors.checked_div(per_line).filter(|&lines| lines > 0)?;
+                let most = shared(task.lines.lines, most, threads);
                 let (bands, planes) = task.lines.bands(most, &taps, per_line, panel.lanes);
-                (bands, Cut::Planes(rows, taps, planes))
+                Some((bands, Cut::Planes(rows, taps, planes)))
             }
             _ => {
                 let dense = matches!(panel.shape, Shape::Dense { .. });
+                let vectors = shared(task.lines.vectors(panel.lanes, dense).0, vectors, threads);
                 let panels = task.lines.panels(panel.lanes, vectors, dense);
                 let widest = panels.iter().map(|p| p.columns).max()?;
-                (panels, Cut::Lines(widest.next_multiple_of(panel.lanes)))
+                Some((panels, Cut::Lines(widest.next_multiple_of(panel.lanes))))
             }
         };
-        // Few panels cannot be shared out evenly.
-        let split = match threads == 1 || panels.len() >= 4 * threads {
-            true => Split::Columns,
-            false => Split::Rows,
+        // Threads that share columns pack only their own; but few panels cannot be shared out evenly.
+        let (split, (panels, cut)) = match Some(cut(threads)?).filter(|(panels, _)| is_even(panels, threads)) {
+            Some(by_columns) => (Split::Columns, by_columns),
+            None => (Split::Rows, cut(1)?),
         };
         let parts = match split {
             Split::Rows => threads,
@@ -214,10 +237,9 @@ impl Layer {
         );
         threads.run(count, |thread, scratch| {
             // There may be more threads, or fewer, than the layer was made for.
-            let share = |of: usize| of * thread / count..of * (thread + 1) / count;
             let (panels, parts) = match self.split {
-                Split::Columns => (share(self.panels.len()), 0..1),
-                Split::Rows => (0..self.panels.len(), share(parts)),
+                Split::Columns => (share(self.panels.len(), thread, count), 0..1),
+                Split::Rows => (0..self.panels.len(), share(parts, thread, count)),
             };
             self.run_part(input, &y, scratch, panels, parts);
         });

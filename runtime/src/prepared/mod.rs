@@ -19,6 +19,8 @@
 //! ```
 #![allow(unsafe_code)]
 
+#[cfg(feature = "parallel")]
+mod awake;
 #[cfg(feature = "std")]
 mod calibrate;
 mod columns;
@@ -113,6 +115,7 @@ impl Prepared {
                 }
             });
         }
+        threads.rest();
         Ok(Self {
             kernels: options.kernels,
             steps,
@@ -181,6 +184,11 @@ impl Prepared {
     /// Bytes of all repacked weights.
     pub fn bytes(&self) -> usize {
         (0..self.steps.len()).filter_map(|node| self.repacked_bytes(node)).sum()
+    }
+
+    /// An inference is over.
+    pub(crate) fn rest(&mut self) {
+        self.threads.rest();
     }
 
     /// Runs a node, unless it has to be run in place.

@@ -160,6 +160,7 @@ impl<'t> Task<'t> {
             best = best.min(start.elapsed().as_nanos() as f64);
             runs += 1;
         }
+        threads.rest();
         best
     }
 

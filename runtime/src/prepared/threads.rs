@@ -2,11 +2,15 @@
 
 use alloc::vec::Vec;
 
+#[cfg(feature = "parallel")]
+use super::awake::{Awake, Ticket, Tickets};
 use crate::ArenaBuf;
 
-/// Multiply-adds of a vector (of 16 numbers, say) that take about as long as it may take to wake a
-/// thread: some 50 microseconds.
-const LEAST_SHARED: usize = 300_000;
+/// What takes less is not worth handing to another thread that is awake, in nanoseconds.
+pub(super) const LEAST_SHARED_NS: f64 = 6_000.0;
+
+/// Multiply-adds of a vector (of 16 numbers, say) that take as long, about.
+const LEAST_SHARED: usize = 4 * LEAST_SHARED_NS as usize;
 
 /// Threads and their scratch memory. Outputs are split among them, never sums:
 /// results have the same bits for any number of threads.
@@ -16,6 +20,9 @@ pub struct Threads {
     least: usize,
     #[cfg(feature = "parallel")]
     pool: Option<rayon::ThreadPool>,
+    /// From the first shared job on, until [`Threads::rest`].
+    #[cfg(feature = "parallel")]
+    awake: Option<Awake>,
 }
 
 impl Threads {
@@ -35,6 +42,7 @@ impl Threads {
                 scratch: (0..count).map(|_| ArenaBuf::new(0)).collect(),
                 least,
                 pool,
+                awake: None,
             }
         }
         #[cfg(not(feature = "parallel"))]
@@ -69,20 +77,34 @@ impl Threads {
         }
     }
 
+    /// Lets the threads sleep: nothing is shared for a while.
+    pub(crate) fn rest(&mut self) {
+        #[cfg(feature = "parallel")]
+        {
+            self.awake = None;
+        }
+    }
+
     /// Runs `job(thread, scratch)` on the first `count` threads, and waits for them.
     pub(crate) fn run(&mut self, count: usize, job: impl Fn(usize, &mut [f32]) + Sync) {
         #[cfg(feature = "parallel")]
         if let Some(pool) = self.pool.as_ref().filter(|_| count > 1) {
-            let job = &job;
+            self.awake.get_or_insert_with(|| Awake::new(pool));
+            let (job, tickets) = (&job, &Tickets::default());
             pool.in_place_scope(|scope| {
                 let mut all = self.scratch.iter_mut().take(count).enumerate();
                 let own = all.next();
                 for (thread, scratch) in all {
-                    scope.spawn(move |_| job(thread, floats(scratch)));
+                    let ticket = tickets.take();
+                    scope.spawn(move |_| {
+                        let _ticket: Ticket<'_> = ticket;
+                        job(thread, floats(scratch));
+                    });
                 }
                 if let Some((thread, scratch)) = own {
                     job(thread, floats(scratch));
                 }
+                tickets.wait();
             });
             return;
         }
@@ -105,7 +127,8 @@ impl Threads {
         let units = data.len().checked_div(unit).unwrap_or(0);
         #[cfg(feature = "parallel")]
         if let Some(pool) = self.pool.as_ref().filter(|_| count > 1) {
-            let job = &job;
+            self.awake.get_or_insert_with(|| Awake::new(pool));
+            let (job, tickets) = (&job, &Tickets::default());
             pool.in_place_scope(|scope| {
                 let mut rest = data;
                 for thread in 0..count {
@@ -114,9 +137,16 @@ impl Threads {
                     rest = behind;
                     match thread + 1 == count {
                         true => job(first, part),
-                        false => scope.spawn(move |_| job(first, part)),
+                        false => {
+                            let ticket = tickets.take();
+                            scope.spawn(move |_| {
+                                let _ticket: Ticket<'_> = ticket;
+                                job(first, part);
+                            });
+                        }
                     }
                 }
+                tickets.wait();
             });
             return;
         }

@@ -7,6 +7,7 @@ use secateur_format::encoding::{Encoding, Matrix, MatrixDesc, Quantized, decode,
 use secateur_format::op::Linear;
 use secateur_format::{Model, Node, Op, Shape};
 
+use super::threads::LEAST_SHARED_NS;
 use super::{Choice, Options, Threads};
 use crate::arena::Carved;
 use crate::kernel::{Kernel, Layout, Problem, Run, Spmv, select};
@@ -16,8 +17,6 @@ use crate::{ArenaBuf, RunError};
 /// Rows of a part are a multiple of this, or of the largest power of two that divides their number:
 /// no block is cut.
 const MOST_UNIT: usize = 16;
-/// Products that are predicted to take less stay on one thread, which takes as long to wake others.
-const LEAST_SHARED_NS: f64 = 20_000.0;
 /// Second-level cache that weights may count on.
 const L2_BYTES: f64 = 512.0 * 1024.0;
 
@@ -178,6 +177,7 @@ impl<'m> VectorTask<'m> {
             best = best.min(start.elapsed().as_nanos() as f64);
             runs += 1;
         }
+        threads.rest();
         best
     }
 }
