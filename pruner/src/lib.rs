@@ -13,6 +13,7 @@ pub mod bench;
 pub mod cli;
 pub mod criterion;
 pub mod data;
+pub mod digest;
 pub mod emit;
 pub mod engine;
 pub mod eval;

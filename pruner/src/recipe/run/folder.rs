@@ -3,7 +3,8 @@
 //! | file | content |
 //! |---|---|
 //! | `recipe.toml` | the recipe, nothing left out |
-//! | `environment.json` | version, machine, threads |
+//! | `environment.json` | version, machine and what its CPU can run, threads |
+//! | `inputs.json` | digests of model, data and teacher |
 //! | `initial.toml`, `initial.safetensors` | the model before anything |
 //! | `checkpoints/NNNN.safetensors` | the state in phase NNNN; others: `dense`, `rewind`, `best` |
 //! | `metrics.jsonl` | one line per epoch, pruning and trial |
@@ -15,15 +16,19 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use secateur_format::graph::Graph;
+use secateur_runtime::prepared::cpu_name;
 use serde_json::{Value, json};
 
 use super::RunError;
+use crate::digest::{DigestError, Digests};
+use crate::engine::instruction_sets;
 use crate::recipe::{Layer, Recipe, difference, parse};
 use crate::save::{Overwrite, write_file};
 use crate::source::{self, Model};
 use crate::train::{CheckpointError, State};
 
 const RECIPE: &str = "recipe.toml";
+const INPUTS: &str = "inputs.json";
 const METRICS: &str = "metrics.jsonl";
 
 /// The folder, and the lines of its metrics.
@@ -53,6 +58,8 @@ impl Folder {
             "secateur": env!("CARGO_PKG_VERSION"),
             "os": std::env::consts::OS,
             "architecture": std::env::consts::ARCH,
+            "cpu": cpu_name(),
+            "instruction_sets": instruction_sets(),
             "threads": rayon::current_num_threads(),
         });
         folder.write("environment.json", format!("{environment:#}\n").as_bytes())?;
@@ -95,6 +102,14 @@ impl Folder {
         Ok((folder, recipe, model))
     }
 
+    /// Keeps what the run reads besides its folder, or finds that it is not what it was.
+    ///
+    /// # Errors
+    /// A [`DigestError`].
+    pub fn keep_inputs(&self, digests: &Digests) -> Result<(), DigestError> {
+        digests.keep(&self.file(INPUTS))
+    }
+
     fn initial(&self) -> Result<Model, RunError> {
         Ok(source::load(&self.path.join("initial.toml"))?)
     }
@@ -125,16 +140,20 @@ impl Folder {
         Ok(())
     }
 
-    /// The last phase that has a state, and the state.
-    pub(super) fn last_phase(&self, graph: &Graph) -> Result<Option<(usize, State)>, RunError> {
+    /// The last phase that has a state.
+    pub(super) fn last_phase(&self) -> Result<Option<usize>, RunError> {
         let path = self.path.join("checkpoints");
         let entries = fs::read_dir(&path).map_err(|error| io_error(&path, "read", error))?;
         let number = |name: &str| name.strip_suffix(".safetensors")?.parse::<usize>().ok();
         let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        match names.filter_map(|name| number(&name)).max() {
-            Some(phase) => Ok(Some((phase, self.load(&phase_name(phase), graph)?))),
-            None => Ok(None),
-        }
+        Ok(names.filter_map(|name| number(&name)).max())
+    }
+
+    /// The state of a phase, if it has one.
+    pub(super) fn phase(&self, phase: usize, graph: &Graph) -> Result<Option<State>, CheckpointError> {
+        let name = phase_name(phase);
+        let kept = self.checkpoint(&name).exists();
+        kept.then(|| self.load(&name, graph)).transpose()
     }
 
     /// Adds a line to the metrics.
