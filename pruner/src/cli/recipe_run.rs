@@ -16,7 +16,7 @@ use crate::layer::layers;
 use crate::recipe::run::{Folder, Inputs, Observer, Report, Runner, finish};
 use crate::recipe::{Layer, Recipe, complaint};
 use crate::source::Model;
-use crate::structured::Size;
+use crate::structured::{Removal, Size};
 use crate::train::{Progress, zoo};
 
 /// Runs a recipe, made of `layers`, in a new folder.
@@ -30,6 +30,11 @@ pub(super) fn begin(
     check_complete(&recipe, layers)?;
     let mut model = open(&recipe, out)?;
     check_rules(&recipe, layers, &model.graph)?;
+    // Whether there are channels to remove is known before anything is trained.
+    recipe
+        .channels()
+        .map(|options| Removal::new(&model.graph, &options))
+        .transpose()?;
     let (mut inputs, digests) = inputs(&recipe, &model, out)?;
     if let Some(preprocess) = preprocess {
         inputs.preprocess = preprocess;
