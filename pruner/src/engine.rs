@@ -1,6 +1,6 @@
 //! How models are run.
 
-use secateur_runtime::kernel::Kernel;
+use secateur_runtime::kernel::{ALL, Isa, Kernel};
 use secateur_runtime::prepared::{Options, Prepared};
 use secateur_runtime::{Model, RunError, Session};
 
@@ -46,4 +46,21 @@ impl Engine {
             Self::Prepared(options) => Session::with_prepared(model, arena, Prepared::new(model, options)?),
         }
     }
+}
+
+/// An instruction set's name, as in the names of kernels.
+pub fn isa_name(isa: Isa) -> String {
+    format!("{isa:?}").to_lowercase()
+}
+
+/// The instruction sets that this build has kernels for and this CPU can run, the preferred first.
+pub fn instruction_sets() -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for kernel in ALL.iter().filter(|kernel| kernel.isa.available()) {
+        let name = isa_name(kernel.isa);
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
 }

@@ -121,6 +121,17 @@ pub struct Predictions {
 }
 
 impl Predictions {
+    /// Of a model that knows so many classes.
+    pub(crate) fn new(classes: Vec<Option<usize>>, outputs: usize) -> Self {
+        Self { classes, outputs }
+    }
+
+    /// How many samples another model puts in another class.
+    pub fn differences(&self, other: &Self) -> usize {
+        let pairs = self.classes.iter().zip(&other.classes);
+        pairs.filter(|(own, other)| own != other).count()
+    }
+
     /// How many are those of the labels.
     pub fn accuracy(&self, labels: &[u32]) -> Accuracy {
         let mut accuracy = Accuracy::new(self.outputs);
@@ -183,10 +194,7 @@ pub fn predictions(
             found[sample] = class;
         }
     }
-    Ok(Predictions {
-        classes: found,
-        outputs: classes,
-    })
+    Ok(Predictions::new(found, classes))
 }
 
 /// The labels of a data set that fits an input and a number of classes.
@@ -232,4 +240,19 @@ pub(crate) fn argmax(outputs: &[f32]) -> Option<usize> {
         }
     }
     Some(best)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn predictions_of_one_accuracy_differ_image_by_image() {
+        let labels = [0, 1, 1, 0];
+        let [first, second] = [[Some(0), Some(0), Some(1), None], [Some(0), Some(1), Some(0), Some(1)]]
+            .map(|classes| Predictions::new(classes.to_vec(), 2));
+        assert_eq!(first.accuracy(&labels), second.accuracy(&labels));
+        assert_eq!(first.differences(&second), 3);
+        assert_eq!(first.differences(&first), 0);
+    }
 }

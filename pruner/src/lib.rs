@@ -14,6 +14,7 @@ pub mod chart;
 pub mod cli;
 pub mod criterion;
 pub mod data;
+pub mod digest;
 pub mod emit;
 pub mod engine;
 pub mod eval;

@@ -56,7 +56,7 @@ fn half() -> ChannelOptions {
         round_to: 1,
         criterion: Criterion::L1,
         scope: Scope::Uniform,
-        skip: Vec::new(),
+        rules: Vec::new(),
         seed: 0,
     }
 }

@@ -5,8 +5,6 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use regex::Regex;
-use secateur_format::encoding::ValueType;
-use secateur_format::plan::planner::{PlanOptions, Scratch};
 use secateur_runtime::prepared::{Choice, Options};
 
 use super::bench::{Assertion, SyntheticArgs};
@@ -24,8 +22,7 @@ use crate::emit::EncodingChoice;
 use crate::engine::Engine;
 use crate::mask::{Pattern, Scope};
 use crate::prune::Fallback;
-use crate::recipe::{Layer, Recipe};
-use crate::structured::ChannelOptions;
+use crate::recipe::{Export, Layer, Scratch, Values};
 
 const MODEL_HELP: &str = "A .sct file, an .onnx file, a model.toml or its folder, or .safetensors beside a .toml";
 
@@ -150,21 +147,21 @@ pub(super) struct WriteArgs {
     /// Replace the file if it exists
     #[arg(long)]
     pub(super) force: bool,
-    /// Encoding of the weights: auto, dense, csr16, win8, bitmask, nm[N:M], block[RxC]
-    #[arg(long, default_value = "auto", value_parser = EncodingChoice::from_str)]
-    pub(super) encoding: EncodingChoice,
-    /// Type of the stored weights
-    #[arg(long, default_value = "f32", value_enum)]
-    pub(super) values: ValuesArg,
-    /// Memory for packed convolutions: `packed` is fast, `none` needs the least RAM
-    #[arg(long, default_value = "packed", value_enum)]
-    pub(super) scratch: ScratchArg,
+    /// Encoding of the weights: auto (the default), dense, csr16, win8, bitmask, nm[N:M], block[RxC]
+    #[arg(long, value_parser = parse_encoding)]
+    encoding: Option<String>,
+    /// Type of the stored weights; default f32
+    #[arg(long, value_enum)]
+    values: Option<Values>,
+    /// Memory for packed convolutions: `packed`, the default, is fast, `none` needs the least RAM
+    #[arg(long, value_enum)]
+    scratch: Option<Scratch>,
     /// Alignment of values in the arena, in bytes: a power of two from 4 to 64
     #[arg(long, default_value_t = 64, value_parser = parse_align)]
     pub(super) align: u32,
     /// Leave out names, preprocessing, info and tuning
     #[arg(long)]
-    pub(super) strip: bool,
+    strip: bool,
     /// Time all ways to run each layer, and store the fastest: used where the model runs on the same CPU
     #[arg(long, conflicts_with = "strip")]
     pub(super) tune: bool,
@@ -179,16 +176,20 @@ impl WriteArgs {
         self.output.as_deref().ok_or_else(missing)
     }
 
-    pub(super) fn plan(&self) -> PlanOptions {
-        let scratch = match self.scratch {
-            ScratchArg::Packed => Scratch::Packed,
-            ScratchArg::None => Scratch::None,
-        };
-        PlanOptions {
-            scratch,
-            align: self.align,
+    /// How the weights are written, as in a recipe.
+    pub(super) fn export(&self) -> Export {
+        let default = Export::default();
+        Export {
+            encoding: self.encoding.clone().unwrap_or(default.encoding),
+            values: self.values.unwrap_or_default(),
+            scratch: self.scratch.unwrap_or_default(),
+            strip: self.strip,
         }
     }
+}
+
+fn parse_encoding(text: &str) -> Result<String, String> {
+    EncodingChoice::from_str(text).map(|_| text.to_owned())
 }
 
 fn parse_align(text: &str) -> Result<u32, String> {
@@ -197,29 +198,6 @@ fn parse_align(text: &str) -> Result<u32, String> {
         return Ok(align);
     }
     Err("must be 4, 8, 16, 32 or 64".to_owned())
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(super) enum ScratchArg {
-    Packed,
-    None,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(super) enum ValuesArg {
-    F32,
-    F16,
-    Bf16,
-}
-
-impl ValuesArg {
-    pub(super) fn get(self) -> ValueType {
-        match self {
-            Self::F32 => ValueType::F32,
-            Self::F16 => ValueType::F16,
-            Self::Bf16 => ValueType::Bf16,
-        }
-    }
 }
 
 #[derive(Debug, Args)]
@@ -235,10 +213,10 @@ pub(super) struct PruneArgs {
     sparsity: Option<f64>,
     /// Fraction of the channels (filters, neurons) to remove first, with all that is coupled to them
     #[arg(long, value_name = "S", allow_negative_numbers = true)]
-    pub(super) structured: Option<f64>,
-    /// What is coupled keeps a multiple of N channels, or all
-    #[arg(long, value_name = "N", default_value_t = 1, requires = "structured", value_parser = parse_round_to)]
-    round_to: usize,
+    structured: Option<f64>,
+    /// With --structured: what is coupled keeps a multiple of N channels, or all
+    #[arg(long, value_name = "N")]
+    round_to: Option<u32>,
     /// What is pruned together: unstructured, N:M (2:4), or RxC blocks (4x1)
     #[arg(long, value_parser = Pattern::from_str)]
     pattern: Option<Pattern>,
@@ -266,24 +244,6 @@ pub(super) struct PruneArgs {
 }
 
 impl PruneArgs {
-    /// Which channels to remove, by the rest of the recipe.
-    pub(super) fn channels(&self, recipe: &Recipe) -> Result<Option<ChannelOptions>, CliError> {
-        let Some(fraction) = self.structured else {
-            return Ok(None);
-        };
-        if !matches!(recipe.prune.scope, Scope::Global | Scope::Uniform) {
-            return Err(CliError::usage("--structured needs --scope global or uniform"));
-        }
-        Ok(Some(ChannelOptions {
-            fraction,
-            round_to: self.round_to,
-            criterion: recipe.prune.criterion,
-            scope: recipe.prune.scope,
-            skip: self.skip.clone(),
-            seed: recipe.seed,
-        }))
-    }
-
     /// What the recipe is made of that the flags ask for.
     pub(super) fn layers(&self) -> Result<Vec<Layer>, CliError> {
         let mut flags = Vec::new();
@@ -297,11 +257,13 @@ impl PruneArgs {
         set("--seed", "seed", self.seed.map(|seed| toml::Value::from(seed as i64)));
         set("--data", "data.test", path(&self.data));
         set("--train", "data.train", path(&self.run.train));
-        // Where channels are removed, no weights need be.
-        let none = self.structured.map(|_| 0.0);
-        let none = none.filter(|_| self.pattern.is_none_or(|pattern| pattern == Pattern::Unstructured));
-        let sparsity = self.sparsity.or(none);
-        set("--sparsity", "prune.sparsity", sparsity.map(toml::Value::from));
+        set(
+            "--structured",
+            "prune.structured",
+            self.structured.map(toml::Value::from),
+        );
+        set("--round-to", "prune.round_to", self.round_to.map(toml::Value::from));
+        set("--sparsity", "prune.sparsity", self.sparsity.map(toml::Value::from));
         set(
             "--pattern",
             "prune.pattern",
@@ -314,6 +276,12 @@ impl PruneArgs {
         );
         set("--scope", "prune.scope", self.scope.and_then(value_name));
         set("--fallback", "prune.fallback", self.fallback.and_then(value_name));
+        let write = &self.write;
+        let encoding = write.encoding.clone().map(text);
+        set("--encoding", "export.encoding", encoding);
+        set("--values", "export.values", write.values.and_then(value_name));
+        set("--scratch", "export.scratch", write.scratch.and_then(value_name));
+        set("--strip", "export.strip", write.strip.then(|| true.into()));
         let skips = self.skip.iter().map(|layers| (layers, 0.0));
         let rules = self
             .layer
@@ -336,14 +304,6 @@ impl PruneArgs {
 /// The name of a value as clap knows it.
 fn value_name(value: impl ValueEnum) -> Option<toml::Value> {
     Some(value.to_possible_value()?.get_name().into())
-}
-
-fn parse_round_to(text: &str) -> Result<usize, String> {
-    let count: usize = text.parse().map_err(|_| format!("`{text}` is not a number"))?;
-    if (1..=1024).contains(&count) {
-        return Ok(count);
-    }
-    Err("must be from 1 to 1024".to_owned())
 }
 
 fn parse_rule(text: &str) -> Result<(Regex, f64), String> {

@@ -114,13 +114,12 @@ impl Pairs {
     fn of(first: &Predictions, second: &Predictions, labels: &[u32]) -> Self {
         let mut pairs = Self {
             count: labels.len(),
-            flips: 0,
+            flips: first.differences(second),
             lost: 0,
             won: 0,
         };
         for ((a, b), &label) in first.classes.iter().zip(&second.classes).zip(labels) {
             let right = [a, b].map(|class| *class == Some(label as usize));
-            pairs.flips += usize::from(a != b);
             pairs.lost += usize::from(right == [true, false]);
             pairs.won += usize::from(right == [false, true]);
         }

@@ -17,6 +17,7 @@ use super::output::{Output, percent, table, thousands};
 use crate::data;
 use crate::emit::{Choice, EmitError, EmitOptions, Emitted, EncodingChoice, TOLERANCE, emit, write};
 use crate::lower::lower;
+use crate::recipe::Export;
 use crate::save::{Overwrite, write_file};
 
 pub(super) fn run(args: &ConvertArgs, out: &Output) -> Result<(), CliError> {
@@ -24,7 +25,8 @@ pub(super) fn run(args: &ConvertArgs, out: &Output) -> Result<(), CliError> {
     check_output(output, args.write.force)?;
     let opened = Opened::new(&args.model.model, out)?;
     let preprocess = opened.preprocess(args.write.preprocess.get(), None)?;
-    let emitted = make(&opened.source.graph, &args.write, &preprocess, Vec::new(), out)?;
+    let export = args.write.export();
+    let emitted = make(&opened.source.graph, &args.write, &export, &preprocess, Vec::new(), out)?;
     save(output, args.write.force, &emitted.bytes)?;
     let json = report_json(output, &emitted);
     out.result(&json, || report_text(output, &emitted))?;
@@ -54,10 +56,11 @@ pub(super) fn check_output(path: &Path, force: bool) -> Result<(), CliError> {
     }
 }
 
-/// Emits the graph.
+/// Emits the graph; `args` only say where to, for which arena, and whether it is tuned.
 pub(super) fn make(
     graph: &Graph,
     args: &WriteArgs,
+    export: &Export,
     preprocess: &data::Preprocess,
     info: Vec<(String, String)>,
     out: &Output,
@@ -72,19 +75,16 @@ pub(super) fn make(
         std: preprocess.std.clone(),
     };
     let mut options = EmitOptions {
-        encoding: args.encoding,
-        values: args.values.get(),
-        plan: args.plan(),
-        strip: args.strip,
         preprocess: Some(stored).filter(|_| !preprocess.is_identity()),
         info: std::iter::once(tool).chain(info).collect(),
-        tuning: None,
+        ..export.options()
     };
+    options.plan.align = args.align;
     if args.tune {
         options.tuning = Some(tune(graph, &options, args.output()?)?);
     }
     let emitted = emit(graph, &options)?;
-    check_family(args.encoding, &emitted, out)?;
+    check_family(options.encoding, &emitted, out)?;
     Ok(emitted)
 }
 

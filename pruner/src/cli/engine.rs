@@ -7,7 +7,7 @@ use secateur_runtime::kernel::{ALL, Isa, Kernel, up_to};
 use secateur_runtime::prepared::{Machine, Options};
 
 use super::error::CliError;
-use crate::engine::Engine;
+use crate::engine::{Engine, isa_name};
 use crate::machine;
 
 #[derive(Debug, Args)]
@@ -60,11 +60,6 @@ impl KernelArgs {
         }
         Ok(kernels)
     }
-}
-
-/// The instruction set's name, as in the names of kernels.
-pub(super) fn isa_name(isa: Isa) -> String {
-    format!("{isa:?}").to_lowercase()
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 
 use crate::data::DataError;
+use crate::digest::DigestError;
 use crate::emit::{CheckError, EmitError};
 use crate::eval::EvalError;
 use crate::prune::PruneError;
@@ -164,6 +165,16 @@ impl From<CheckpointError> for CliError {
     }
 }
 
+impl From<DigestError> for CliError {
+    fn from(error: DigestError) -> Self {
+        match error {
+            DigestError::Changed { .. } => Self::usage(error),
+            DigestError::Unreadable { .. } => Self::new(UNREADABLE, error),
+            DigestError::Io { .. } => Self::new(IO, error),
+        }
+    }
+}
+
 impl From<RunError> for CliError {
     fn from(error: RunError) -> Self {
         match error {
@@ -208,6 +219,7 @@ impl From<RecipeRunError> for CliError {
             RecipeRunError::Recipe(error) => error.into(),
             RecipeRunError::Model(error) => error.into(),
             RecipeRunError::Prune(error) => error.into(),
+            RecipeRunError::Channels(error) => error.into(),
             RecipeRunError::Train(error) => error.into(),
             RecipeRunError::Checkpoint(error) => error.into(),
             RecipeRunError::Eval(error) => error.into(),

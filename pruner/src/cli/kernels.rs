@@ -3,9 +3,9 @@
 use secateur_runtime::kernel::{ALL, Kernel};
 use serde_json::json;
 
-use super::engine::isa_name;
 use super::error::CliError;
 use super::output::{Output, table};
+use crate::engine::isa_name;
 
 pub(super) fn run(out: &Output) -> Result<(), CliError> {
     let lower = |name: &dyn std::fmt::Debug| format!("{name:?}").to_lowercase();

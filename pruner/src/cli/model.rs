@@ -2,19 +2,20 @@
 
 use std::path::{Path, PathBuf};
 
-use secateur_format::Limits;
 use secateur_format::container::MAGIC;
 use secateur_format::encoding::ValueType;
 use secateur_format::graph::Graph;
 use secateur_format::plan::planner::{PlanOptions, Scratch};
+use secateur_format::{Limits, Shape};
 use secateur_runtime::{ArenaBuf, LoadError, Model, ModelFile};
 
 use super::error::CliError;
 use super::output::Output;
-use crate::data::Preprocess;
+use crate::data::{Dataset, Preprocess};
 use crate::emit::{EmitError, EmitOptions, EncodingChoice, Family, emit, write};
 use crate::lower::lower;
 use crate::source::{self, sct};
+use crate::train::{Init, zoo};
 
 /// A model as given, and as it runs.
 pub(super) struct Opened {
@@ -127,6 +128,50 @@ impl Opened {
             .or_else(|| self.source.preprocess.clone())
             .unwrap_or_default())
     }
+}
+
+/// What a network has to fit: the shape of a sample, and how many classes there are.
+pub(super) fn fit(dataset: &Dataset) -> (Vec<u32>, u32) {
+    let labels = dataset.labels().unwrap_or_default();
+    let highest = labels.iter().max().map_or(1, |&label| label + 1);
+    let dims = dataset.sample_shape().iter().map(|&dim| dim as u32);
+    (dims.collect(), highest.max(dataset.class_names().len() as u32))
+}
+
+/// The network of that name with fresh weights, made to [`fit`]; or else the model of that file.
+pub(super) fn network_or_file(
+    name: &str,
+    init: Option<Init>,
+    seed: u64,
+    fit: impl FnOnce() -> Result<(Vec<u32>, u32), CliError>,
+    out: &Output,
+) -> Result<source::Model, CliError> {
+    let path = Path::new(name);
+    let Some(network) = zoo::find(name) else {
+        if !path.exists() {
+            let names: Vec<&str> = zoo::NETWORKS.iter().map(|network| network.name).collect();
+            return Err(CliError::usage(format!(
+                "`{name}` is neither a file nor a network{}; the networks are {}",
+                zoo::near(name),
+                names.join(", ")
+            )));
+        }
+        let mut model = Opened::new(path, out)?.source;
+        if let Some(init) = init {
+            init.apply(&mut model.graph, seed);
+        }
+        return Ok(model);
+    };
+    let (dims, classes) = fit()?;
+    let misfit = |error| CliError::usage(format!("{name} does not fit samples of shape {dims:?}: {error}"));
+    let input = Shape::new(&dims).map_err(misfit)?;
+    let graph = network.build(input, classes, init.unwrap_or(network.init), seed);
+    Ok(source::Model {
+        name: name.to_owned(),
+        graph: graph.map_err(misfit)?,
+        preprocess: None,
+        unused: Vec::new(),
+    })
 }
 
 /// All weights dense, in f32.

@@ -23,11 +23,6 @@ use crate::recipe::{Kind, Layer, Recipe, parse};
 use crate::structured::{ChannelOptions, ChannelReport, remove_channels};
 
 pub(super) fn run(args: &PruneArgs, out: &Output) -> Result<(), CliError> {
-    if args.structured.is_some() && (args.run.folder.is_some() || args.run.resume.is_some()) {
-        return Err(CliError::usage(
-            "--structured is for one-shot pruning: a run's folder cannot record it yet",
-        ));
-    }
     if let Some(folder) = &args.run.resume {
         let asked = args.run.continued(folder)?;
         return recipe_run::show(folder, Prepared::resume(folder, asked.as_ref(), out)?, out);
@@ -52,8 +47,8 @@ pub(super) fn run(args: &PruneArgs, out: &Output) -> Result<(), CliError> {
 
 /// No folder, no training: from the model to the file.
 fn one_shot(args: &PruneArgs, recipe: &Recipe, layers: &[Layer], out: &Output) -> Result<(), CliError> {
-    let missing = || CliError::usage("give a model");
-    let path = &PathBuf::from(recipe.model.as_ref().ok_or_else(missing)?);
+    recipe_run::check_complete(recipe, layers)?;
+    let path = &PathBuf::from(recipe.model.as_deref().unwrap_or_default());
     let output = args.write.output()?;
     check_output(output, args.write.force)?;
     let opened = Opened::new(path, out)?;
@@ -61,9 +56,9 @@ fn one_shot(args: &PruneArgs, recipe: &Recipe, layers: &[Layer], out: &Output) -
     let described = data.as_ref().and_then(|loaded| loaded.preprocess.clone());
     let preprocess = opened.preprocess(args.write.preprocess.get(), described)?;
     recipe_run::check_rules(recipe, layers, &opened.source.graph)?;
-    let options = recipe.options(recipe.prune.sparsity);
+    let options = recipe.options(recipe.sparsity());
     let mut graph: Graph = opened.source.graph.clone();
-    let channels = args.channels(recipe)?;
+    let channels = recipe.channels();
     let removed = channels
         .as_ref()
         .map(|options| remove_channels(&mut graph, options))
@@ -74,7 +69,8 @@ fn one_shot(args: &PruneArgs, recipe: &Recipe, layers: &[Layer], out: &Output) -
             out.warn(&format!("{}: {note}", layer.name));
         }
     }
-    let emitted = make(&graph, &args.write, &preprocess, info(&options, channels.as_ref()), out)?;
+    let how = info(&options, channels.as_ref());
+    let emitted = make(&graph, &args.write, &recipe.export, &preprocess, how, out)?;
     let accuracy = |bytes: &[u8], what| match &data {
         Some(loaded) => evaluate(
             &read(bytes, path)?,
@@ -127,8 +123,8 @@ fn info(options: &PruneOptions, channels: Option<&ChannelOptions>) -> Vec<(Strin
             "{criterion} {scope} {} round_to {}",
             channels.fraction, channels.round_to
         );
-        for rule in &channels.skip {
-            text += &format!(" {rule}=0");
+        for rule in channels.rules.iter().filter(|rule| rule.sparsity == Some(0.0)) {
+            text += &format!(" {}=0", rule.layers);
         }
         text + &seed(criterion, channels.seed)
     });

@@ -4,19 +4,20 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use indicatif::ProgressBar;
-use secateur_format::Shape;
 use secateur_format::graph::Graph;
 use serde_json::json;
 
 use super::error::CliError;
 use super::interrupt::interruption;
-use super::model::Opened;
+use super::model::{Opened, fit, network_or_file};
 use super::output::{Output, percent, table, thousands};
-use crate::data::{self, Preprocess};
+use crate::data::{self, Dataset, Preprocess};
+use crate::digest::Digests;
 use crate::layer::layers;
 use crate::recipe::run::{Folder, Inputs, Observer, Report, Runner, finish};
 use crate::recipe::{Layer, Recipe, complaint};
 use crate::source::Model;
+use crate::structured::{Removal, Size};
 use crate::train::{Progress, zoo};
 
 /// A run that can begin, or go on.
@@ -36,17 +37,21 @@ impl Prepared {
         preprocess: Option<Preprocess>,
         out: &Output,
     ) -> Result<Self, CliError> {
-        recipe
-            .check_complete()
-            .map_err(|(key, problem)| complaint(layers, &key, &problem))?;
+        check_complete(&recipe, layers)?;
         let mut model = open(&recipe, out)?;
         check_rules(&recipe, layers, &model.graph)?;
-        let mut inputs = inputs(&recipe, &model, out)?;
+        // Whether there are channels to remove is known before anything is trained.
+        recipe
+            .channels()
+            .map(|options| Removal::new(&model.graph, &options))
+            .transpose()?;
+        let (mut inputs, digests) = inputs(&recipe, &model, out)?;
         if let Some(preprocess) = preprocess {
             inputs.preprocess = preprocess;
         }
         model.preprocess = Some(inputs.preprocess.clone());
         let (folder, model) = Folder::create(path, &recipe, &model)?;
+        folder.keep_inputs(&digests)?;
         Ok(Self {
             folder,
             recipe,
@@ -58,7 +63,8 @@ impl Prepared {
     /// The run of a folder, if its recipe is the one that is asked for.
     pub(super) fn resume(path: &Path, asked: Option<&Recipe>, out: &Output) -> Result<Self, CliError> {
         let (folder, recipe, model) = Folder::open(path, asked)?;
-        let mut inputs = inputs(&recipe, &model, out)?;
+        let (mut inputs, digests) = inputs(&recipe, &model, out)?;
+        folder.keep_inputs(&digests)?;
         // As it was when the run began.
         inputs.preprocess = model.preprocess.clone().unwrap_or_default();
         Ok(Self {
@@ -85,8 +91,8 @@ impl Prepared {
             observer,
             interrupted,
         );
-        let (dense, state) = runner.run()?;
-        Ok(finish(recipe, inputs, &self.folder, &self.model, &dense, state)?)
+        let outcome = runner.run()?;
+        Ok(finish(recipe, inputs, &self.folder, &self.model, outcome)?)
     }
 }
 
@@ -103,6 +109,12 @@ pub(super) fn show(path: &Path, prepared: Prepared, out: &Output) -> Result<(), 
     Ok(())
 }
 
+/// Refuses a recipe that cannot be run.
+pub(super) fn check_complete(recipe: &Recipe, of: &[Layer]) -> Result<(), CliError> {
+    let checked = recipe.check_complete();
+    Ok(checked.map_err(|(key, problem)| complaint(of, &key, &problem))?)
+}
+
 /// Refuses rules that match no layer.
 pub(super) fn check_rules(recipe: &Recipe, of: &[Layer], graph: &Graph) -> Result<(), CliError> {
     let shapes = graph.shapes().map_err(CliError::check)?;
@@ -111,71 +123,53 @@ pub(super) fn check_rules(recipe: &Recipe, of: &[Layer], graph: &Graph) -> Resul
     Ok(checked.map_err(|(key, problem)| complaint(of, &key, &problem))?)
 }
 
-/// The model of the recipe: a network by name, or a file.
+/// The model of the recipe.
 fn open(recipe: &Recipe, out: &Output) -> Result<Model, CliError> {
-    let name = recipe.model.as_deref().unwrap_or_default();
-    let path = Path::new(name);
-    if path.exists() {
-        let mut model = Opened::new(path, out)?.source;
-        if let Some(init) = recipe.init {
-            init.apply(&mut model.graph, recipe.seed);
-        }
-        return Ok(model);
-    }
-    let unknown = || {
-        let names: Vec<&str> = zoo::names().map(|(name, _)| name).collect();
-        let near = zoo::near(name);
-        CliError::usage(format!(
-            "`{name}` is neither a file nor a network{near}; the networks are {}",
-            names.join(", ")
-        ))
-    };
-    if zoo::names().all(|(known, _)| known != name) {
-        return Err(unknown());
-    }
-    let Some(path) = &recipe.data.train else {
-        return Err(CliError::usage(
+    let samples = || match &recipe.data.train {
+        Some(path) => Ok(fit(&data::load(path)?.dataset)),
+        None => Err(CliError::usage(
             "a network by name needs data.train, which says how large its inputs are",
-        ));
+        )),
     };
-    let dataset = data::load(path)?.dataset;
-    let highest = dataset
-        .labels()
-        .unwrap_or_default()
-        .iter()
-        .max()
-        .map_or(1, |&label| label + 1);
-    let classes = highest.max(dataset.class_names().len() as u32);
-    let dims: Vec<u32> = dataset.sample_shape().iter().map(|&dim| dim as u32).collect();
-    let misfit = |error| CliError::usage(format!("{name} does not fit samples of shape {dims:?}: {error}"));
-    let input = Shape::new(&dims).map_err(misfit)?;
-    let graph = zoo::build(name, input, classes, recipe.init.unwrap_or_default(), recipe.seed).ok_or_else(unknown)?;
-    Ok(Model {
-        name: name.to_owned(),
-        graph: graph.map_err(misfit)?,
-        preprocess: None,
-        unused: Vec::new(),
-    })
+    let name = recipe.model.as_deref().unwrap_or_default();
+    network_or_file(name, recipe.init, recipe.seed, samples, out)
 }
 
 /// Reads the data. Preprocessing is that of the model, if it has one, else that of the data.
-fn inputs(recipe: &Recipe, model: &Model, out: &Output) -> Result<Inputs, CliError> {
-    let load = |path: &Option<PathBuf>| path.as_deref().map(data::load).transpose();
-    let needed = recipe.data.train.clone().filter(|_| recipe.needs_samples());
-    let [train, validation, test] = [load(&needed)?, load(&recipe.data.validation)?, load(&recipe.data.test)?];
-    let described = [&train, &validation, &test]
-        .into_iter()
-        .flatten()
-        .find_map(|loaded| loaded.preprocess.clone());
+fn inputs(recipe: &Recipe, model: &Model, out: &Output) -> Result<(Inputs, Digests), CliError> {
+    let mut digests = Digests::default();
+    let mut preprocess = None;
+    let mut load = |path: Option<&PathBuf>| -> Result<Option<Dataset>, CliError> {
+        let Some(path) = path else { return Ok(None) };
+        let loaded = data::load(path)?;
+        digests.samples(&path.display().to_string(), &loaded.dataset);
+        preprocess = preprocess.take().or(loaded.preprocess);
+        Ok(Some(loaded.dataset))
+    };
+    let needed = recipe.data.train.as_ref().filter(|_| recipe.needs_samples());
+    let train = load(needed)?;
+    let validation = load(recipe.data.validation.as_ref())?;
+    let test = load(recipe.data.test.as_ref())?;
+    let mut open = |path: &Path| -> Result<Graph, CliError> {
+        let model = Opened::new(path, out)?.source;
+        let name = path.display().to_string();
+        digests.model(&name, &model).map_err(CliError::check)?;
+        Ok(model.graph)
+    };
     let teacher = recipe.distill.as_ref().and_then(|distill| distill.teacher.as_deref());
-    let teacher = teacher.map(|path| Opened::new(path, out)).transpose()?;
-    Ok(Inputs {
-        preprocess: described.or_else(|| model.preprocess.clone()).unwrap_or_default(),
-        train: train.map(|loaded| loaded.dataset),
-        validation: validation.map(|loaded| loaded.dataset),
-        test: test.map(|loaded| loaded.dataset),
-        teacher: teacher.map(|teacher| teacher.source.graph),
-    })
+    let teacher = teacher.map(&mut open).transpose()?;
+    // A network by name is no file, and a run goes on without the file that it has copied.
+    let file = |name: &&str| zoo::find(name).is_none() && Path::new(name).exists();
+    let original = recipe.model.as_deref().filter(file);
+    original.map(|name| open(Path::new(name))).transpose()?;
+    let inputs = Inputs {
+        preprocess: preprocess.or_else(|| model.preprocess.clone()).unwrap_or_default(),
+        train,
+        validation,
+        test,
+        teacher,
+    };
+    Ok((inputs, digests))
 }
 
 /// Progress on stderr: a bar where that is a terminal, and a line per epoch and pruning.
@@ -211,10 +205,20 @@ impl Observer for Show<'_> {
 fn text(folder: &Path, report: &Report) -> String {
     let (dense, sparse) = (&report.dense, &report.sparse);
     let accuracy = |accuracy: Option<f64>| accuracy.map_or_else(|| "not measured".to_owned(), percent);
-    let mut rows = vec![
-        vec!["zeros".into(), percent(0.0), percent(report.sparsity)],
-        vec!["accuracy".into(), accuracy(dense.accuracy), accuracy(sparse.accuracy)],
-    ];
+    let mut rows = vec![vec!["zeros".into(), percent(0.0), percent(report.sparsity)]];
+    if let Some(removed) = &report.structured {
+        let row = |what: &str, size: &dyn Fn(&Size) -> u64| {
+            let sizes = [&removed.before, &removed.after].map(|of| thousands(size(of)));
+            std::iter::once(what.to_owned()).chain(sizes).collect::<Vec<_>>()
+        };
+        rows.push(row("parameters", &|size| size.parameters));
+        rows.push(row("multiplications", &|size| size.multiplications));
+    }
+    rows.push(vec![
+        "accuracy".into(),
+        accuracy(dense.accuracy),
+        accuracy(sparse.accuracy),
+    ]);
     for (class, &count) in sparse.count.iter().enumerate().filter(|(_, count)| **count > 0) {
         let name = report.class_names.get(class).cloned();
         let share = |correct: &[usize]| percent(correct[class] as f64 / count as f64);
@@ -231,10 +235,10 @@ fn text(folder: &Path, report: &Report) -> String {
         format!("{:.1}", dense.median_us),
         format!("{:.1}", sparse.median_us),
     ]);
-    let agrees = match report.runtime_agrees {
-        Some(true) => "the file classifies as the training graph does, to the image\n",
-        Some(false) => "the file classifies some images differently from the training graph\n",
-        None => "accuracy was not measured: give data.test\n",
+    let agrees = match report.prediction_differences {
+        Some(0) => "the file classifies every test sample as the training graph does\n".to_owned(),
+        Some(count) => format!("the file classifies {count} test samples differently from the training graph\n"),
+        None => "accuracy was not measured: give data.test\n".to_owned(),
     };
     format!(
         "{}\n{agrees}the result is in {}\n",

@@ -12,6 +12,7 @@ use super::error::CliError;
 use super::model::Opened;
 use super::output::{Output, percent, table};
 use crate::data;
+use crate::digest::Digests;
 use crate::layer::layers;
 use crate::prune::{Rule, prune};
 use crate::recipe::Recipe;
@@ -38,6 +39,13 @@ pub(super) struct SensitivityArgs {
     preprocess: PreprocessArgs,
 }
 
+/// What is measured, and what it is measured of.
+#[derive(Serialize, Deserialize)]
+struct Measured {
+    inputs: Digests,
+    points: Vec<Point>,
+}
+
 /// One layer at one sparsity, all others dense.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Point {
@@ -60,12 +68,16 @@ pub(super) fn run(args: &SensitivityArgs, out: &Output) -> Result<(), CliError> 
         .into_iter()
         .map(|layer| layer.name)
         .collect();
-    let mut points = known(args)?;
+    let mut inputs = Digests::default();
+    inputs.model("the model", &opened.source).map_err(CliError::check)?;
+    inputs.samples("the data", &loaded.dataset);
+    inputs.preprocessing(&preprocess);
+    let mut measured = known(args, inputs)?;
     let bar = out.progress(names.len() * args.sparsities.len(), "sensitivity");
     for name in &names {
         for &sparsity in &args.sparsities {
             bar.inc(1);
-            if find(&points, name, sparsity).is_some() {
+            if find(&measured.points, name, sparsity).is_some() {
                 continue;
             }
             let rule = |layers: &str, sparsity| {
@@ -80,19 +92,20 @@ pub(super) fn run(args: &SensitivityArgs, out: &Output) -> Result<(), CliError> 
             let mut pruned = graph.clone();
             prune(&mut pruned, &options)?;
             let found = evaluate(&pruned, &samples, Loss::CrossEntropy { smoothing: 0.0 })?;
-            points.push(Point {
+            measured.points.push(Point {
                 layer: name.clone(),
                 sparsity,
                 accuracy: found.accuracy.fraction(),
                 loss: found.loss,
             });
             if let Some(path) = &args.output {
-                let text = serde_json::to_string_pretty(&json!({ "points": points })).unwrap_or_default() + "\n";
+                let text = serde_json::to_string_pretty(&measured).unwrap_or_default() + "\n";
                 write_file(path, text.as_bytes(), Overwrite::Replace).map_err(|error| CliError::io(path, &error))?;
             }
         }
     }
     bar.finish_and_clear();
+    let points = measured.points;
     if let Some(path) = &args.svg {
         let text = svg(&names, &args.sparsities, &points);
         write_file(path, text.as_bytes(), Overwrite::Replace).map_err(|error| CliError::io(path, &error))?;
@@ -114,19 +127,17 @@ pub(super) fn run(args: &SensitivityArgs, out: &Output) -> Result<(), CliError> 
     Ok(())
 }
 
-/// What an earlier run has measured.
-fn known(args: &SensitivityArgs) -> Result<Vec<Point>, CliError> {
-    #[derive(Deserialize)]
-    struct Measured {
-        points: Vec<Point>,
-    }
+/// What an earlier run has measured of the same inputs.
+fn known(args: &SensitivityArgs, inputs: Digests) -> Result<Measured, CliError> {
     let Some(path) = args.output.as_ref().filter(|path| path.exists()) else {
-        return Ok(Vec::new());
+        let points = Vec::new();
+        return Ok(Measured { inputs, points });
     };
     let text = std::fs::read(path).map_err(|error| CliError::io(path, &error))?;
     let measured: Measured = serde_json::from_slice(&text)
         .map_err(|error| CliError::unreadable(path, format!("no measurements ({error}); give another file")))?;
-    Ok(measured.points)
+    inputs.check(&measured.inputs, path)?;
+    Ok(measured)
 }
 
 fn find<'p>(points: &'p [Point], layer: &str, sparsity: f64) -> Option<&'p Point> {

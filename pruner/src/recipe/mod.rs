@@ -30,7 +30,7 @@ pub struct Recipe {
     /// A model file, or a network's name for fresh weights.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// How fresh weights are drawn; default kaiming-normal for networks by name, and the weights it has for files.
+    /// How fresh weights are drawn; default is what the network recommends, and for files the weights they have.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init: Option<Init>,
     /// Of weights, order, augmentation and random scores.
@@ -78,7 +78,15 @@ pub struct Data {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Prune {
-    /// Fraction of the prunable weights to remove; with `max_drop`, the most that is tried. N:M fixes it itself.
+    /// Fraction of the channels (filters, neurons) to remove first, with all that is coupled to them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub structured: Option<f64>,
+    /// With `structured`: what is coupled keeps a multiple of so many channels, or all.
+    #[schemars(range(min = 1, max = 1024))]
+    pub round_to: usize,
+    /// Fraction of the prunable weights to remove; with `max_drop`, the most that is tried. N:M fixes it itself,
+    /// and with `structured` it may be left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub sparsity: Option<f64>,
@@ -104,6 +112,8 @@ pub struct Prune {
 impl Default for Prune {
     fn default() -> Self {
         Self {
+            structured: None,
+            round_to: 1,
             sparsity: None,
             max_drop: None,
             criterion: Criterion::default(),
@@ -177,7 +187,7 @@ pub enum Between {
     Reinit,
 }
 
-/// A training. What is left out is as in `train`, or the default.
+/// A training. What is left out is as in `train`, or as the network recommends (`secateur train --help`), or the default.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Training {
@@ -234,8 +244,9 @@ pub struct Training {
 }
 
 /// An optimiser's name.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
+#[value(rename_all = "lower")]
 pub enum Optimizer {
     /// Stochastic gradient descent.
     #[default]
@@ -302,6 +313,10 @@ pub struct Export {
     pub encoding: String,
     /// f32, f16 or bf16.
     pub values: Values,
+    /// Memory for packed convolutions.
+    pub scratch: Scratch,
+    /// Whether names, preprocessing and the recipe are left out.
+    pub strip: bool,
 }
 
 impl Default for Export {
@@ -309,12 +324,25 @@ impl Default for Export {
         Self {
             encoding: "auto".into(),
             values: Values::default(),
+            scratch: Scratch::default(),
+            strip: false,
         }
     }
 }
 
+/// Memory for packed convolutions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Scratch {
+    /// What they need: fast.
+    #[default]
+    Packed,
+    /// None: the least RAM.
+    None,
+}
+
 /// The type of stored weights.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Values {
     /// 32 bits.
@@ -332,7 +360,7 @@ pub enum Values {
 pub struct Rule {
     /// A regular expression, searched for in the layer's name.
     pub layers: String,
-    /// The sparsity of these layers; 0 leaves them dense.
+    /// The sparsity of these layers; 0 leaves them dense, with all their channels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub sparsity: Option<f64>,

@@ -1,14 +1,19 @@
 //! From a [`Recipe`] to what the engine is told.
 
 use regex::Regex;
+use secateur_format::encoding::ValueType;
+use secateur_format::plan::planner::{self, PlanOptions};
 
-use super::{Between, Data, Kind, Length, Optimizer, Rate, Recipe, Training, Values};
-use crate::emit::EncodingChoice;
-use crate::mask::Bounds;
+use super::{Between, Data, Export, Kind, Length, Optimizer, Rate, Recipe, Scratch, Training, Values};
+use crate::emit::{EmitOptions, EncodingChoice};
+use crate::mask::{Bounds, Pattern, Scope};
 use crate::prune::{PruneOptions, Rule};
 use crate::schedule::{Cut, Original, Retraining, rounds};
 use crate::source::nearest::suggestion;
-use crate::train::{Adam, Augment, Distillation, Loss, Optimizer as Engine, Plan, Schedule, Shape, Statistics};
+use crate::structured::ChannelOptions;
+use crate::train::{
+    Adam, Augment, Distillation, Init, Loss, Optimizer as Engine, Plan, Schedule, Shape, Statistics, zoo,
+};
 
 /// A part of a run, between two states that are kept.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -123,6 +128,32 @@ impl Recipe {
                 &format!("sparsity {sparsity} is not from 0 to below 1 (0.9 = 90 % of the weights removed)"),
             );
         }
+        if let Some(fraction) = self.prune.structured {
+            if !(0.0..1.0).contains(&fraction) {
+                return wrong(
+                    "prune.structured",
+                    &format!("{fraction} is not from 0 to below 1 (0.5 = half of the channels removed)"),
+                );
+            }
+            if !matches!(self.prune.scope, Scope::Global | Scope::Uniform) {
+                return wrong("prune.scope", "must be global or uniform where channels are removed");
+            }
+            if self.schedule.kind != Kind::OneShot {
+                return wrong(
+                    "schedule.kind",
+                    "must be one-shot with prune.structured: channels are removed in one go",
+                );
+            }
+            if self.schedule.between == Between::Rewind {
+                return wrong(
+                    "schedule.between",
+                    "cannot be rewind with prune.structured: the network had other channels then",
+                );
+            }
+        }
+        if !(1..=1024).contains(&self.prune.round_to) {
+            return wrong("prune.round_to", "must be from 1 to 1024");
+        }
         let pattern = self.prune.pattern;
         if let (Some(asked), Some(fixed)) = (self.prune.sparsity, pattern.0.fixed_sparsity())
             && (asked - fixed).abs() > 1e-9
@@ -185,11 +216,14 @@ impl Recipe {
         if self.model.is_none() {
             return wrong("model", "is missing: name a model file or a network");
         }
-        if self.prune.sparsity.is_none()
-            && self.prune.max_drop.is_none()
-            && self.prune.pattern.0.fixed_sparsity().is_none()
-        {
-            return wrong("prune.sparsity", "is missing: give it, or max_drop, or an N:M pattern");
+        if self.prune.max_drop.is_none() && self.sparsity().is_none() {
+            return wrong(
+                "prune.sparsity",
+                "is missing: give it, or max_drop, or an N:M pattern, or structured alone",
+            );
+        }
+        if self.prune.round_to != 1 && self.prune.structured.is_none() {
+            return wrong("prune.round_to", "rounds what prune.structured leaves: give that too");
         }
         if self.needs_samples() && self.data.train.is_none() {
             return wrong("data.train", "is missing: the recipe trains or corrects");
@@ -244,8 +278,27 @@ impl Recipe {
         Ok(())
     }
 
-    /// How to prune to a sparsity.
-    pub fn options(&self, sparsity: Option<f64>) -> PruneOptions {
+    /// The sparsity of weights: as asked, that of the pattern, or 0 where only channels are removed.
+    pub fn sparsity(&self) -> Option<f64> {
+        let alone = self.prune.structured.map(|_| 0.0);
+        let alone = alone.filter(|_| self.prune.max_drop.is_none() && self.prune.pattern.0 == Pattern::Unstructured);
+        let asked = self.prune.sparsity.or(self.prune.pattern.0.fixed_sparsity());
+        asked.or(alone)
+    }
+
+    /// Which channels to remove.
+    pub fn channels(&self) -> Option<ChannelOptions> {
+        Some(ChannelOptions {
+            fraction: self.prune.structured?,
+            round_to: self.prune.round_to,
+            criterion: self.prune.criterion,
+            scope: self.prune.scope,
+            rules: self.rules(),
+            seed: self.seed,
+        })
+    }
+
+    fn rules(&self) -> Vec<Rule> {
         let rules = self.rule.iter().filter_map(|rule| {
             let bounds = (rule.min.is_some() || rule.max.is_some()).then(|| Bounds {
                 min: rule.min.unwrap_or(self.prune.min),
@@ -257,6 +310,11 @@ impl Recipe {
                 bounds,
             })
         });
+        rules.collect()
+    }
+
+    /// How to prune to a sparsity.
+    pub fn options(&self, sparsity: Option<f64>) -> PruneOptions {
         let pattern = self.prune.pattern.0;
         PruneOptions {
             sparsity: if pattern.fixed_sparsity().is_some() {
@@ -272,7 +330,7 @@ impl Recipe {
                 min: self.prune.min,
                 max: self.prune.max,
             },
-            rules: rules.collect(),
+            rules: self.rules(),
             seed: self.seed,
         }
     }
@@ -294,22 +352,29 @@ impl Recipe {
         }
     }
 
+    /// How fresh weights are drawn.
+    pub fn init(&self) -> Init {
+        let network = self.model.as_deref().and_then(zoo::find);
+        self.init.or(network.map(|network| network.init)).unwrap_or_default()
+    }
+
+    fn recommended(&self) -> Training {
+        Training::recommended(self.model.as_deref().unwrap_or_default())
+    }
+
+    /// The training before pruning, with what the network recommends.
+    fn own_training(&self) -> Option<Training> {
+        Some(self.train.as_ref()?.or(&self.recommended()))
+    }
+
     /// The training before pruning.
-    pub fn training(&self, samples: usize) -> Option<Resolved> {
-        Some(
-            self.train
-                .as_ref()?
-                .resolve(self.seed, samples, Rate::Shape(Shape::Cosine)),
-        )
+    pub fn training(&self, samples: usize) -> Option<Plan> {
+        Some(self.own_training()?.plan(self.seed, samples))
     }
 
     /// The training before pruning as others follow it.
     pub fn original(&self, samples: usize) -> Option<Original> {
-        let none = Cut {
-            drop: 0.0,
-            fraction: 0.0,
-        };
-        let plan = self.training(samples)?.plan(samples, None, none);
+        let plan = self.training(samples)?;
         Some(Original {
             steps: plan.steps(samples),
             schedule: plan.schedule,
@@ -319,10 +384,7 @@ impl Recipe {
     /// The training after pruning.
     pub fn retraining(&self, samples: usize) -> Option<Resolved> {
         let own = self.retrain.as_ref()?;
-        let whole = match &self.train {
-            Some(train) => own.or(train),
-            None => own.clone(),
-        };
+        let whole = own.or(&self.own_training().unwrap_or_else(|| self.recommended()));
         let whole = Training {
             schedule: own.schedule.clone(),
             ..whole
@@ -334,14 +396,27 @@ impl Recipe {
         });
         Some(resolved)
     }
+}
 
-    /// The type of stored weights.
-    pub fn values(&self) -> secateur_format::encoding::ValueType {
-        use secateur_format::encoding::ValueType;
-        match self.export.values {
-            Values::F32 => ValueType::F32,
-            Values::F16 => ValueType::F16,
-            Values::Bf16 => ValueType::Bf16,
+impl Export {
+    /// How the file is written, but for what is in it besides the network.
+    pub fn options(&self) -> EmitOptions {
+        EmitOptions {
+            encoding: self.encoding.parse().unwrap_or(EncodingChoice::Auto),
+            values: match self.values {
+                Values::F32 => ValueType::F32,
+                Values::F16 => ValueType::F16,
+                Values::Bf16 => ValueType::Bf16,
+            },
+            plan: PlanOptions {
+                scratch: match self.scratch {
+                    Scratch::Packed => planner::Scratch::Packed,
+                    Scratch::None => planner::Scratch::None,
+                },
+                ..PlanOptions::default()
+            },
+            strip: self.strip,
+            ..EmitOptions::default()
         }
     }
 }
@@ -381,8 +456,24 @@ impl Training {
         Ok(())
     }
 
+    /// What a network by name does well with; empty for any other model.
+    pub fn recommended(model: &str) -> Self {
+        let parsed = zoo::find(model).and_then(|network| toml::from_str(network.training).ok());
+        parsed.unwrap_or_default()
+    }
+
+    /// The plan of a training from scratch.
+    pub fn plan(&self, seed: u64, samples: usize) -> Plan {
+        let none = Cut {
+            drop: 0.0,
+            fraction: 0.0,
+        };
+        self.resolve(seed, samples, Rate::Shape(Shape::Cosine))
+            .plan(samples, None, none)
+    }
+
     /// What it leaves out, from another.
-    fn or(&self, other: &Self) -> Self {
+    pub fn or(&self, other: &Self) -> Self {
         let Self {
             epochs,
             batch,
@@ -399,16 +490,18 @@ impl Training {
             crop,
             frozen_norms,
         } = self.clone();
+        // The rate of one optimiser says nothing about that of another.
+        let same = optimizer.is_none() || optimizer == Some(other.optimizer.unwrap_or_default());
         Self {
             epochs: epochs.or(other.epochs),
             batch: batch.or(other.batch),
             optimizer: optimizer.or(other.optimizer),
-            rate: rate.or(other.rate),
+            rate: rate.or(other.rate.filter(|_| same)),
             schedule: schedule.or_else(|| other.schedule.clone()),
             warmup: warmup.or(other.warmup),
             momentum: momentum.or(other.momentum),
             nesterov: nesterov.or(other.nesterov),
-            weight_decay: weight_decay.or(other.weight_decay),
+            weight_decay: weight_decay.or(other.weight_decay.filter(|_| same)),
             smoothing: smoothing.or(other.smoothing),
             clip: clip.or(other.clip),
             flip: flip.or(other.flip),

@@ -3,6 +3,8 @@
 use serde_json::Value;
 
 use super::*;
+use crate::train::zoo::NETWORKS;
+use crate::train::{Decay, Optimizer as Engine};
 
 /// Recipes that are wrong: the text, where, and a part of the complaint.
 const WRONG: [(&str, &str, &str); 16] = [
@@ -195,4 +197,25 @@ fn phases_are_those_of_the_schedule() {
     assert_eq!(phases[5], Phase::Retrain { round: 3 });
     assert!(matches!(phases[4], Phase::Prune { round: 3, sparsity } if sparsity == 0.9));
     assert_eq!(read("").unwrap().phases(0.5).len(), 1);
+}
+
+#[test]
+fn networks_recommend_how_they_are_trained_and_recipes_win() {
+    for network in &NETWORKS {
+        let asked: Training = toml::from_str(network.training).unwrap();
+        assert_eq!(Training::recommended(network.name), asked, "{}", network.name);
+    }
+    let plan = |train: &str| {
+        let recipe = read(&format!("model = \"lenet-5\"\n[train]\n{train}")).unwrap();
+        recipe.training(1000).unwrap()
+    };
+    let own = plan("");
+    assert_eq!((own.schedule.rate, own.schedule.shape), (0.003, Decay::OneCycle));
+    assert!(matches!(own.optimizer, Engine::Adam(_)));
+    assert_eq!(own.augment.crop, 1);
+    assert_eq!(plan("rate = 0.01\ncrop = 0").schedule.rate, 0.01);
+    // The rate of adam is not that of sgd.
+    assert_eq!(plan("optimizer = \"sgd\"").schedule.rate, 0.05);
+    assert_eq!(read("model = \"lenet-5\"").unwrap().init(), Init::GlorotUniform);
+    assert_eq!(Training::recommended("lenet-5.onnx"), Training::default());
 }

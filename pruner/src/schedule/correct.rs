@@ -111,7 +111,7 @@ fn channel_means(graph: &Graph, value: ValueId, samples: &Samples<'_>, count: us
 mod tests {
     use secateur_format::Shape;
     use secateur_format::graph::{Input, NodeDef, Tensor};
-    use secateur_format::op::Linear;
+    use secateur_format::op::{BatchNorm, Linear};
 
     use super::*;
     use crate::data::{Dataset, Preprocess};
@@ -149,5 +149,59 @@ mod tests {
         correct_biases(&mut graph, &dense, &samples, 2).unwrap();
         assert!((graph.tensors[1].data[0] - 0.15).abs() < 1e-6);
         assert_eq!(graph.tensors[0].data, [0.5, 0.0, 0.3]);
+    }
+
+    #[test]
+    fn norms_have_the_mean_statistics_of_whole_batches() {
+        let [mean, var] = [2, 3].map(TensorId);
+        let norm = BatchNorm {
+            scale: TensorId(0),
+            bias: TensorId(1),
+            mean,
+            var,
+            eps: 1e-5,
+        };
+        let tensors = ["scale", "bias", "mean", "var"].map(|name| Tensor::vector(name, vec![7.0, -3.0]));
+        let mut graph = Graph {
+            inputs: vec![Input {
+                name: "x".into(),
+                shape: Shape::new(&[2, 3]).unwrap(),
+            }],
+            nodes: vec![NodeDef {
+                name: "bn".into(),
+                op: Op::BatchNorm(norm),
+                inputs: vec![ValueId(0)],
+            }],
+            tensors: tensors.to_vec(),
+            outputs: vec![ValueId(1)],
+        };
+        let value = |i: usize| ((i * i % 101) as f32 * 0.37).sin() + (i % 6 / 3) as f32;
+        let dataset = Dataset::new((0..300 * 6).map(value).collect(), vec![2, 3], None).unwrap();
+        let samples = Samples {
+            dataset: &dataset,
+            preprocess: &Preprocess::default(),
+        };
+        // One batch that is not full, and two that leave a rest.
+        for (count, batch) in [(100, 100), (290, 128)] {
+            reestimate_norms(&mut graph, &samples, count).unwrap();
+            for channel in 0..2 {
+                let of = |sample: usize| &dataset.input(sample)[3 * channel..][..3];
+                let batches = (0..count / batch).map(|index| {
+                    let range = batch * index..batch * (index + 1);
+                    let values: Vec<f64> = range.flat_map(of).map(|&x| f64::from(x)).collect();
+                    let mean = values.iter().sum::<f64>() / values.len() as f64;
+                    let squares: f64 = values.iter().map(|x| (x - mean) * (x - mean)).sum();
+                    // Running variances are unbiased, as in PyTorch.
+                    (mean, squares / (values.len() - 1) as f64)
+                });
+                let batches: Vec<(f64, f64)> = batches.collect();
+                let average =
+                    |part: fn(&(f64, f64)) -> f64| batches.iter().map(part).sum::<f64>() / batches.len() as f64;
+                for (id, expected) in [(mean, average(|batch| batch.0)), (var, average(|batch| batch.1))] {
+                    let found = f64::from(graph.tensor(id).unwrap().data[channel]);
+                    assert!((found - expected).abs() < 1e-5, "{found} instead of {expected}");
+                }
+            }
+        }
     }
 }

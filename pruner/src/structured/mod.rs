@@ -9,7 +9,6 @@ mod remove;
 #[cfg(test)]
 mod tests;
 
-use regex::Regex;
 use secateur_format::graph::{Graph, GraphError};
 use thiserror::Error;
 
@@ -20,6 +19,7 @@ pub use remove::remove;
 use crate::criterion::Criterion;
 use crate::layer::multiplications;
 use crate::mask::Scope;
+use crate::prune::Rule;
 
 /// How to remove channels.
 #[derive(Clone, Debug)]
@@ -32,14 +32,14 @@ pub struct ChannelOptions {
     pub criterion: Criterion,
     /// Where they compete.
     pub scope: Scope,
-    /// Groups with a layer of a matching name keep all channels.
-    pub skip: Vec<Regex>,
+    /// Groups with a layer that these leave dense keep all channels; the last that matches a layer counts.
+    pub rules: Vec<Rule>,
     /// Seed of random scores.
     pub seed: u64,
 }
 
 /// What happened to a group.
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct RemovedGroup {
     /// The group's name.
     pub name: String,
@@ -54,7 +54,7 @@ pub struct RemovedGroup {
 }
 
 /// The size of a graph.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Size {
     /// Numbers in all constants.
     pub parameters: u64,
@@ -80,7 +80,7 @@ impl Size {
 }
 
 /// What removal did.
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct ChannelReport {
     /// Group by group.
     pub groups: Vec<RemovedGroup>,
@@ -110,49 +110,95 @@ pub enum ChannelError {
     },
 }
 
+/// The channels that leave a graph.
+#[derive(Clone, Debug)]
+pub struct Removal {
+    coupling: Coupling,
+    keep: Vec<bool>,
+    groups: Vec<RemovedGroup>,
+}
+
+impl Removal {
+    /// Chooses them.
+    ///
+    /// # Errors
+    /// A [`ChannelError`].
+    pub fn new(graph: &Graph, options: &ChannelOptions) -> Result<Self, ChannelError> {
+        if !(0.0..1.0).contains(&options.fraction) {
+            return Err(ChannelError::Fraction(options.fraction));
+        }
+        let coupling = Coupling::new(graph)?;
+        let scores = scores(graph, &coupling, options.criterion, options.seed);
+        let left_dense = |layer: &String| {
+            let last = options.rules.iter().rfind(|rule| rule.layers.is_match(layer));
+            last.filter(|rule| rule.sparsity == Some(0.0))
+        };
+        let skipped = |group: &Group| group.layers.iter().find_map(left_dense);
+        let keep = choose(
+            &coupling,
+            &scores,
+            |group| skipped(group).is_none(),
+            options.fraction,
+            options.scope,
+            options.round_to,
+        );
+        if options.fraction > 0.0 && keep.iter().all(|&keep| keep) {
+            let groups = coupling.groups.len();
+            return Err(ChannelError::Nothing { groups });
+        }
+        let row = |group: &Group| {
+            let kept = group.channels.iter().filter(|&&channel| keep[channel]).count();
+            let rule = || skipped(group).map(|rule| format!("skipped by the rule `{}`", rule.layers));
+            RemovedGroup {
+                name: group.name.clone(),
+                layers: group.layers.clone(),
+                before: group.channels.len() * group.width,
+                after: kept * group.width,
+                note: group.pins.first().cloned().or_else(rule),
+            }
+        };
+        let groups = coupling.groups.iter().map(row).collect();
+        Ok(Self { coupling, keep, groups })
+    }
+
+    /// Zeroes the weights that read channels which leave: the graph then computes in all others what the smaller
+    /// one will.
+    pub fn disconnect(&self, graph: &mut Graph) {
+        let Graph { nodes, tensors, .. } = graph;
+        for slices in self.coupling.slices.iter().filter(|slices| slices.axis == Axis::Cols) {
+            let reads = nodes.get(slices.node).and_then(|node| node.op.weight()) == Some(slices.tensor);
+            let Some(tensor) = tensors.get_mut(usize::from(slices.tensor.0)).filter(|_| reads) else {
+                continue;
+            };
+            for row in tensor.data.chunks_mut(slices.channels.len().max(1)) {
+                let entries = row.iter_mut().zip(&slices.channels);
+                let gone = entries.filter(|(_, channel)| !self.keep[**channel]);
+                gone.for_each(|(weight, _)| *weight = 0.0);
+            }
+        }
+    }
+
+    /// The graph without them, and what that did.
+    ///
+    /// # Errors
+    /// A [`ChannelError`], if it is another graph than they were chosen for.
+    pub fn apply(self, graph: &Graph) -> Result<(Graph, ChannelReport), ChannelError> {
+        let smaller = remove(graph, &self.coupling, &self.keep)?;
+        let report = ChannelReport {
+            groups: self.groups,
+            before: Size::new(graph)?,
+            after: Size::new(&smaller)?,
+        };
+        Ok((smaller, report))
+    }
+}
+
 /// Removes channels of `graph`.
 ///
 /// # Errors
 /// A [`ChannelError`]; the graph is then unchanged.
 pub fn remove_channels(graph: &mut Graph, options: &ChannelOptions) -> Result<ChannelReport, ChannelError> {
-    if !(0.0..1.0).contains(&options.fraction) {
-        return Err(ChannelError::Fraction(options.fraction));
-    }
-    let coupling = Coupling::new(graph)?;
-    let scores = scores(graph, &coupling, options.criterion, options.seed);
-    let skipped = |group: &Group| {
-        let matches = |rule: &&Regex| group.layers.iter().any(|layer| rule.is_match(layer));
-        options.skip.iter().find(matches)
-    };
-    let keep = choose(
-        &coupling,
-        &scores,
-        |group| skipped(group).is_none(),
-        options.fraction,
-        options.scope,
-        options.round_to,
-    );
-    if options.fraction > 0.0 && keep.iter().all(|&keep| keep) {
-        let groups = coupling.groups.len();
-        return Err(ChannelError::Nothing { groups });
-    }
-    let smaller = remove(graph, &coupling, &keep)?;
-    let row = |group: &Group| {
-        let kept = group.channels.iter().filter(|&&channel| keep[channel]).count();
-        let rule = || skipped(group).map(|rule| format!("skipped by the rule `{rule}`"));
-        RemovedGroup {
-            name: group.name.clone(),
-            layers: group.layers.clone(),
-            before: group.channels.len() * group.width,
-            after: kept * group.width,
-            note: group.pins.first().cloned().or_else(rule),
-        }
-    };
-    let report = ChannelReport {
-        groups: coupling.groups.iter().map(row).collect(),
-        before: Size::new(graph)?,
-        after: Size::new(&smaller)?,
-    };
+    let (smaller, report) = Removal::new(graph, options)?.apply(graph)?;
     *graph = smaller;
     Ok(report)
 }

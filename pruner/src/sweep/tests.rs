@@ -42,7 +42,8 @@ fn outcome(cell: &Cell, accuracy: f64, bytes: usize) -> Outcome {
             dense: variant(0.9, 1000),
             sparse: variant(accuracy, bytes),
             sparsity: 0.9,
-            runtime_agrees: Some(true),
+            structured: None,
+            prediction_differences: Some(0),
             class_names: Vec::new(),
         },
     }

@@ -6,7 +6,7 @@ use secateur_format::{Op, ValueId};
 use super::data::Samples;
 use super::interpreter::Interpreter;
 use super::loss::{self, Loss};
-use crate::eval::{Accuracy, EvalError, argmax, labels};
+use crate::eval::{Accuracy, EvalError, Predictions, argmax, labels};
 
 /// Samples at a time.
 const BATCH: usize = 256;
@@ -14,6 +14,8 @@ const BATCH: usize = 256;
 /// What an evaluation found.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Evaluation {
+    /// Sample by sample.
+    pub predictions: Predictions,
     /// Per class.
     pub accuracy: Accuracy,
     /// The mean loss.
@@ -55,19 +57,21 @@ pub fn evaluate(graph: &Graph, samples: &Samples<'_>, loss: Loss) -> Result<Eval
     let output = logits(graph).unwrap_or(ValueId(0));
     let mut interpreter = Interpreter::new(graph, output, BATCH.min(count))?;
     let classes = graph.shapes()?[usize::from(output.0)].elems();
-    let (mut accuracy, mut total, mut gradient) = (Accuracy::new(classes), 0.0, vec![0.0; classes]);
+    let (mut found, mut total, mut gradient) = (Vec::with_capacity(count), 0.0, vec![0.0; classes]);
     for first in (0..count).step_by(BATCH) {
         let batch = BATCH.min(count - first);
         interpreter.set_inputs(batch, |i, x| samples.plain(first + i, x));
         interpreter.forward(graph);
         let outputs = interpreter.output();
         for (y, &label) in outputs.chunks_exact(classes).zip(&labels[first..]) {
-            accuracy.add(label as usize, argmax(y) == Some(label as usize));
+            found.push(argmax(y));
             total += loss::sample(loss, None, label as usize, y, 1.0, &mut gradient);
         }
     }
+    let predictions = Predictions::new(found, classes);
     Ok(Evaluation {
-        accuracy,
+        accuracy: predictions.accuracy(labels),
+        predictions,
         loss: total / count as f64,
     })
 }

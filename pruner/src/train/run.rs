@@ -3,6 +3,7 @@
 //! | file | content |
 //! |---|---|
 //! | `run.json` | the [`Setup`] |
+//! | `inputs.json` | digests of data and teacher |
 //! | `model.toml`, `model.safetensors` | the model: before the training its first weights, then the last |
 //! | `checkpoint.safetensors` | the [`State`](super::State) after the last epoch, or where it was interrupted |
 //! | `metrics.jsonl` | one line per epoch |
@@ -18,10 +19,12 @@ use super::checkpoint::CheckpointError;
 use super::state::State;
 use super::trainer::Plan;
 use crate::data::Preprocess;
+use crate::digest::{DigestError, Digests};
 use crate::save::{Overwrite, write_file};
 use crate::source::{self, Model, SourceError};
 
 const SETUP: &str = "run.json";
+const INPUTS: &str = "inputs.json";
 const DESCRIPTION: &str = "model.toml";
 const WEIGHTS: &str = "model.safetensors";
 const CHECKPOINT: &str = "checkpoint.safetensors";
@@ -142,6 +145,14 @@ impl Run {
     pub fn keep_epochs(&mut self, epochs: u64) {
         let done = |line: &Value| line["epoch"].as_u64().is_some_and(|epoch| epoch <= epochs);
         self.metrics.retain(done);
+    }
+
+    /// Keeps what the run reads besides its folder, or finds that it is not what it was.
+    ///
+    /// # Errors
+    /// A [`DigestError`].
+    pub fn keep_inputs(&self, digests: &Digests) -> Result<(), DigestError> {
+        digests.keep(&self.folder.join(INPUTS))
     }
 
     /// Adds a line and saves the state, after an epoch.

@@ -35,7 +35,7 @@ fn wrong_usage_is_2() {
     assert!(message.contains("sparsity -0.5 is not from 0 to below 1"), "{message}");
     let message = folder.fails(2, &["bench", "a.sct", "--seconds", "-1"]);
     assert!(message.contains("--seconds must be between 0 and 3600"), "{message}");
-    assert!(prune(&[]).contains("needs a sparsity"));
+    assert!(prune(&[]).contains("`prune.sparsity`: is missing"));
     assert!(prune(&["--pattern", "2:4", "--sparsity", "0.9"]).contains("fixes the sparsity"));
     for pattern in ["3x1", "4:4", "0:4", "2:17", "x", "4x", "1:"] {
         prune(&["--sparsity", "0.5", "--pattern", pattern]);
@@ -68,7 +68,7 @@ fn wrong_usage_is_2() {
         prune(&["--structured", fraction]);
     }
     assert!(prune(&["--structured", "0.5", "--skip", "."]).contains("no channel would be removed"));
-    assert!(prune(&["--structured", "0.5", "--pattern", "4x1"]).contains("needs a sparsity"));
+    assert!(prune(&["--structured", "0.5", "--pattern", "4x1"]).contains("`prune.sparsity`: is missing"));
     prune(&["--structured", "0.5", "--round-to", "0"]);
     prune(&["--sparsity", "0.5", "--round-to", "8"]);
     for (flag, value) in [

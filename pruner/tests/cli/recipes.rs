@@ -3,19 +3,24 @@
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::support::{DATA, Folder, MODEL, bytes, number};
+use crate::support::{DATA, Folder, MODEL, OTHER, WEIGHTS, bytes, number};
 
 const TRAIN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/digits/digits.safetensors");
+
+/// A `data.toml` of the first digits.
+fn digits(count: usize) -> String {
+    format!(
+        "file = '{TRAIN}'\ninputs_key = 'images'\nlabels_key = 'labels'\nrows = [0, {count}]\n[preprocess]\n\
+         scale = 0.0625\n"
+    )
+}
 
 /// A folder with `recipe.toml`: two rounds with rewinding, trained on the digits.
 fn folder() -> Folder {
     let folder = Folder::new();
-    let data = format!(
-        "file = '{TRAIN}'\ninputs_key = 'images'\nlabels_key = 'labels'\nrows = [0, 256]\n[preprocess]\nscale = 0.0625\n"
-    );
-    folder.write("train.toml", data.as_bytes());
+    folder.write("train.toml", digits(256).as_bytes());
     let recipe = format!(
         "model = '{MODEL}'\n[data]\ntrain = 'train.toml'\ntest = '{DATA}'\n[prune]\nsparsity = 0.8\n[schedule]\n\
          kind = 'iterative'\nrounds = 2\nbetween = 'rewind'\nrewind_to = '5it'\n[train]\nepochs = 2\nbatch = 16\n\
@@ -34,12 +39,9 @@ const DECIDED: [&str; 5] = [
     "model.sct",
 ];
 
-#[test]
-fn a_run_killed_ten_times_ends_with_the_same_bytes() {
-    let folder = folder();
+/// Runs the recipe of a folder in `whole`, and in `killed` with interruptions: the bytes must be the same.
+fn killed_ten_times(folder: &Folder) -> Value {
     let report = folder.json(&["prune", "--recipe", "recipe.toml", "--run", "whole"]);
-    assert_eq!(report["report"]["runtime_agrees"], true);
-    assert!((number(&report["report"], "sparsity") - 0.8).abs() < 1e-3);
     let mut kills = 0;
     loop {
         let begun = folder.path("killed/recipe.toml").exists();
@@ -68,6 +70,75 @@ fn a_run_killed_ten_times_ends_with_the_same_bytes() {
         let [whole, killed] = ["whole", "killed"].map(|run| bytes(folder.path(run).join(file)));
         assert!(whole == killed, "{file}");
     }
+    report["report"].clone()
+}
+
+#[test]
+fn a_run_killed_ten_times_ends_with_the_same_bytes() {
+    let report = killed_ten_times(&folder());
+    assert_eq!(report["prediction_differences"], 0);
+    assert!((number(&report, "sparsity") - 0.8).abs() < 1e-3);
+    assert!(report["structured"].is_null());
+}
+
+#[test]
+fn a_run_that_removes_channels_ends_with_the_same_bytes() {
+    let folder = folder();
+    let data = "[data]\ntrain = 'train.toml'\n";
+    let recipe = format!(
+        "model = '{MODEL}'\n{data}test = '{DATA}'\n[prune]\nstructured = 0.5\nround_to = 4\nsparsity = 0.5\n\
+         [train]\nepochs = 2\nbatch = 16\n[retrain]\nepochs = 3\nrate = 0.01\nschedule = 'allr'\n[distill]\n\
+         [correct]\nnorms = true\nbiases = true\n[[rule]]\nlayers = 'conv1'\nsparsity = 0.0\n"
+    );
+    folder.write("recipe.toml", recipe.as_bytes());
+    let report = killed_ten_times(&folder);
+    assert_eq!(report["prediction_differences"], 0);
+    assert!((number(&report, "sparsity") - 0.5).abs() < 0.02);
+    let structured = &report["structured"];
+    let [before, after] = ["before", "after"].map(|when| number(&structured[when], "parameters"));
+    assert!(after < 0.6 * before, "{structured}");
+    let mut groups = structured["groups"].as_array().unwrap().iter();
+    let conv1 = groups.find(|group| group["name"] == "conv1").unwrap();
+    assert_eq!(conv1["before"], conv1["after"]);
+    // The files are those of the smaller network, which has learned to do what the larger did.
+    for model in ["whole/model.toml", "whole/model.sct"] {
+        assert_eq!(
+            number(&folder.json(&["inspect", model]), "parameters"),
+            after,
+            "{model}"
+        );
+        let found = number(&folder.json(&["eval", model, "--data", DATA]), "accuracy");
+        assert_eq!(found, number(&report["sparse"], "accuracy"), "{model}");
+        assert!(found > 0.8, "{found}");
+    }
+}
+
+#[test]
+fn channels_alone_are_removed_and_what_does_not_go_with_it_is_refused() {
+    let folder = folder();
+    let run = |set: &[&str]| {
+        let args = ["prune", "--recipe", "recipe.toml", "--run", "r", "--structured", "0.5"];
+        let more: Vec<&str> = set.iter().flat_map(|set| ["--set", set]).collect();
+        folder.run(&[&args[..], &more].concat())
+    };
+    for (set, complaint) in [
+        (&[][..], "`schedule.kind`: must be one-shot"),
+        (&["schedule.kind=one-shot"], "`schedule.between`: cannot be rewind"),
+        (&["prune.scope=erk"], "`prune.scope`: must be global or uniform"),
+        (&["prune.round_to=0"], "`prune.round_to`: must be from 1 to 1024"),
+    ] {
+        let refused = run(set);
+        assert_eq!(refused.code, 2, "{}", refused.stderr);
+        assert!(refused.stderr.contains(complaint), "{}", refused.stderr);
+    }
+    let recipe = format!("model = '{MODEL}'\n[data]\ntest = '{DATA}'\n");
+    folder.write("recipe.toml", recipe.as_bytes());
+    let done = run(&[]);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    let report = folder.json(&["prune", "--resume", "r"]);
+    assert_eq!(report["report"]["sparsity"], 0.0);
+    let structured = &report["report"]["structured"];
+    assert!(number(&structured["after"], "multiplications") < 0.5 * number(&structured["before"], "multiplications"));
 }
 
 #[test]
@@ -81,6 +152,72 @@ fn a_changed_recipe_is_refused_with_the_difference() {
     let changed = folder.run(&["prune", "--resume", "r", "--set", "seed=7"]);
     assert_eq!(changed.code, 2);
     assert!(changed.stderr.contains("seed: 0 there, 7 now"), "{}", changed.stderr);
+}
+
+#[test]
+fn changed_inputs_are_refused_by_name() {
+    let folder = folder();
+    for (source, name) in [(MODEL, "model.toml"), (WEIGHTS, "cnn.safetensors")] {
+        folder.write(name, &bytes(source));
+    }
+    let quick = [
+        "model=model.toml",
+        "distill.teacher=model.toml",
+        "retrain.epochs=1",
+        "train.epochs=1",
+    ];
+    let quick: Vec<&str> = quick.iter().flat_map(|set| ["--set", set]).collect();
+    folder.ok(&[&["prune", "--recipe", "recipe.toml", "--run", "r"], &quick[..]].concat());
+    folder.ok(&["prune", "--resume", "r"]);
+    let environment: Value = serde_json::from_slice(&bytes(folder.path("r/environment.json"))).unwrap();
+    assert!(!environment["cpu"].as_str().unwrap().is_empty());
+    assert!(
+        environment["instruction_sets"]
+            .as_array()
+            .unwrap()
+            .contains(&json!("scalar"))
+    );
+
+    let refused = |file: &str, change: &dyn Fn(&mut Vec<u8>), name: &str| {
+        let before = bytes(folder.path(file));
+        let mut changed = before.clone();
+        change(&mut changed);
+        folder.write(file, &changed);
+        let message = folder.fails(2, &["prune", "--resume", "r"]);
+        assert!(message.contains(&format!("{name} is not what it was")), "{message}");
+        folder.write(file, &before);
+        folder.ok(&["prune", "--resume", "r"]);
+    };
+    // A sample less, or a bit of a weight.
+    refused("train.toml", &|text| *text = digits(255).into(), "train.toml");
+    refused(
+        "cnn.safetensors",
+        &|bytes| *bytes.last_mut().unwrap() ^= 1,
+        "model.toml",
+    );
+}
+
+#[test]
+fn a_recipe_says_how_the_file_is_written() {
+    let folder = Folder::new();
+    let plain = format!("model = '{MODEL}'\n[prune]\nsparsity = 0.5\n");
+    folder.write("plain.toml", plain.as_bytes());
+    let lean = plain + "[export]\nvalues = 'f16'\nscratch = 'none'\nstrip = true\n";
+    folder.write("lean.toml", lean.as_bytes());
+    folder.ok(&["prune", "--recipe", "plain.toml", "-o", "plain.sct"]);
+    folder.ok(&["prune", "--recipe", "lean.toml", "-o", "lean.sct"]);
+    folder.ok(&["prune", "--recipe", "lean.toml", "--run", "r"]);
+    let flags = ["--values", "f16", "--scratch", "none", "--strip"];
+    folder.ok(&[&["prune", "--recipe", "plain.toml", "-o", "flags.sct"], &flags[..]].concat());
+    let lean = bytes(folder.path("lean.sct"));
+    assert!(lean == bytes(folder.path("r/model.sct")));
+    assert!(lean == bytes(folder.path("flags.sct")));
+    let [plain, lean] = ["plain.sct", "lean.sct"].map(|file| folder.json(&["inspect", file]));
+    assert!(number(&lean, "arena_bytes") < number(&plain, "arena_bytes"));
+    assert_ne!(plain["info"], json!([]));
+    assert_eq!(lean["info"], json!([]));
+    folder.ok(&["prune", "--recipe", "lean.toml", "-o", "wide.sct", "--values", "f32"]);
+    assert!(bytes(folder.path("wide.sct")).len() > bytes(folder.path("lean.sct")).len());
 }
 
 #[test]
@@ -138,8 +275,19 @@ fn models_are_compared() {
             .unwrap()
             .contains("</svg>")
     );
-    // What is measured is not measured again.
+    // What is measured is not measured again, and of nothing else.
     assert_eq!(folder.json(&args), found);
+    let other = |at: usize, value: &str| {
+        let mut args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
+        args[at] = value.into();
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        folder.fails(2, &args)
+    };
+    assert!(other(1, OTHER).contains("the model is not what it was when s.json was written"));
+    folder.write("fewer.toml", digits(99).as_bytes());
+    assert!(other(3, "fewer.toml").contains("the data is not what it was"));
+    let scaled = folder.fails(2, &[&args[..], &["--scale", "2"]].concat());
+    assert!(scaled.contains("the preprocessing is not what it was"), "{scaled}");
 }
 
 #[test]

@@ -10,13 +10,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::args::BenchArgs;
-use super::engine::isa_name;
 use super::error::CliError;
 use super::model::{Opened, read};
 use super::output::{Output, percent, table, thousands};
 use crate::bench::{BenchOptions, Ceiling, Measured, Timing, measure};
 use crate::emit::{EncodingChoice, Family};
-use crate::engine::Engine;
+use crate::engine::{Engine, isa_name};
 
 pub(super) use assertion::Assertion;
 use assertion::Numbers;

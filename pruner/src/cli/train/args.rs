@@ -6,12 +6,14 @@ use clap::{Args, ValueEnum};
 
 use crate::cli::args::PreprocessArgs;
 use crate::cli::error::CliError;
-use crate::train::{Adam, Augment, Distillation, Init, Loss, Optimizer, Plan, Schedule, Shape, Statistics};
+use crate::recipe::{Length, Optimizer, Rate, Training};
+use crate::train::zoo::NETWORKS;
+use crate::train::{Distillation, Init, Loss, Plan, Shape};
 
 #[derive(Debug, Args)]
+#[command(after_help = networks())]
 pub(in crate::cli) struct TrainArgs {
-    /// A network's name (lenet-300-100, lenet-5, vgg-small, resnet-8, resnet-20, resnet-56, ds-cnn,
-    /// mobilenet-v1) for fresh weights, or a model file for the weights it has
+    /// A network's name for fresh weights (see below), or a model file for the weights it has
     #[arg(required_unless_present = "resume")]
     pub(super) model: Option<String>,
     /// The data to train on: a data.toml, or an idx, CIFAR-10 .bin, .npz or .safetensors file
@@ -46,27 +48,27 @@ pub(in crate::cli) struct TrainArgs {
 
 #[derive(Debug, Args)]
 struct PlanArgs {
-    /// Times that each sample is seen
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
-    epochs: u64,
-    /// Samples of a step
-    #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=65_536))]
-    batch: u32,
+    /// Times that each sample is seen; default 10
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    epochs: Option<u64>,
+    /// Samples of a step; default 128
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    batch: Option<u32>,
     /// Highest learning rate; default 0.05 for sgd, 0.001 for adam and adamw
     #[arg(long, value_parser = positive)]
     lr: Option<f64>,
-    /// constant, linear, cosine, one-cycle, step:EPOCHS,FACTOR or multi-step:EPOCH,…,FACTOR
-    #[arg(long, default_value = "cosine")]
-    schedule: Shape,
+    /// constant, linear, cosine (the default), one-cycle, step:EPOCHS,FACTOR or multi-step:EPOCH,…,FACTOR
+    #[arg(long)]
+    schedule: Option<Shape>,
     /// Epochs in which the learning rate rises first
-    #[arg(long, value_name = "EPOCHS", default_value_t = 0)]
-    warmup: u64,
-    /// sgd, adam or adamw
-    #[arg(long, default_value = "sgd", value_enum)]
-    optimizer: Kind,
-    /// What stays of the velocity each step (sgd)
-    #[arg(long, default_value_t = 0.9, value_parser = fraction)]
-    momentum: f32,
+    #[arg(long, value_name = "EPOCHS")]
+    warmup: Option<u64>,
+    /// sgd (the default), adam or adamw
+    #[arg(long, value_enum)]
+    optimizer: Option<Optimizer>,
+    /// What stays of the velocity each step (sgd); default 0.9
+    #[arg(long, value_parser = fraction)]
+    momentum: Option<f32>,
     /// Look ahead by the velocity (sgd)
     #[arg(long)]
     nesterov: bool,
@@ -77,8 +79,8 @@ struct PlanArgs {
     #[arg(long, default_value = "cross-entropy", value_enum)]
     loss: LossKind,
     /// Share of the label that goes to all classes alike
-    #[arg(long, default_value_t = 0.0, value_parser = fraction)]
-    smoothing: f32,
+    #[arg(long, value_parser = fraction)]
+    smoothing: Option<f32>,
     /// Temperature of the teacher
     #[arg(long, default_value_t = 4.0, value_parser = above_zero)]
     temperature: f32,
@@ -88,26 +90,18 @@ struct PlanArgs {
     /// Greatest length of all gradients together
     #[arg(long, value_parser = positive)]
     clip: Option<f64>,
-    /// Mirror every second image
-    #[arg(long)]
-    flip: bool,
-    /// Shift images by up to so many pixels
-    #[arg(long, value_name = "PIXELS", default_value_t = 0)]
-    crop: u8,
+    /// Mirror every second image; --flip=false does not
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    flip: Option<bool>,
+    /// Shift images by up to so many pixels; default 0
+    #[arg(long, value_name = "PIXELS")]
+    crop: Option<u8>,
     /// Leave the statistics of batch norms as they are
     #[arg(long)]
     frozen_norms: bool,
     /// Seed of weights, order and augmentation
     #[arg(long, default_value_t = 0)]
     seed: u64,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Kind {
-    Sgd,
-    Adam,
-    #[value(name = "adamw")]
-    AdamW,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -127,65 +121,57 @@ impl TrainArgs {
         self.threads.map_or_else(all, usize::from)
     }
 
-    /// The plan for so many samples.
+    /// The plan for so many samples: as asked, else as the network recommends, else as any recipe's.
     pub(super) fn plan(&self, samples: usize) -> Result<Plan, CliError> {
         let args = &self.plan;
-        let batch = (args.batch as usize).min(samples);
-        let per_epoch = samples.div_ceil(batch) as u64;
-        if args.warmup >= args.epochs {
-            let (warmup, epochs) = (args.warmup, args.epochs);
+        let asked = Training {
+            epochs: args.epochs,
+            batch: args.batch.map(|batch| batch as usize),
+            optimizer: args.optimizer,
+            rate: args.lr,
+            schedule: args.schedule.clone().map(Rate::Shape),
+            warmup: args.warmup.map(Length::Epochs),
+            momentum: args.momentum,
+            nesterov: args.nesterov.then_some(true),
+            weight_decay: args.weight_decay,
+            smoothing: args.smoothing,
+            clip: args.clip,
+            flip: args.flip,
+            crop: args.crop.map(usize::from),
+            frozen_norms: args.frozen_norms.then_some(true),
+        };
+        let recommended = Training::recommended(self.model.as_deref().unwrap_or_default());
+        let mut plan = asked.or(&recommended).plan(args.seed, samples);
+        if let Some(warmup) = args.warmup.filter(|&warmup| warmup >= plan.epochs) {
+            let epochs = plan.epochs;
             return Err(CliError::usage(format!(
                 "--warmup {warmup} leaves nothing of --epochs {epochs}"
             )));
         }
-        let adam = |weight_decay: f32| Adam {
-            weight_decay: args.weight_decay.unwrap_or(weight_decay),
-            ..Adam::default()
-        };
-        let (optimizer, rate) = match args.optimizer {
-            Kind::Sgd => (
-                Optimizer::Sgd {
-                    momentum: args.momentum,
-                    nesterov: args.nesterov,
-                    weight_decay: args.weight_decay.unwrap_or(5e-4),
-                },
-                0.05,
-            ),
-            Kind::Adam => (Optimizer::Adam(adam(0.0)), 1e-3),
-            Kind::AdamW => (Optimizer::AdamW(adam(0.01)), 1e-3),
-        };
-        Ok(Plan {
-            epochs: args.epochs,
-            batch,
-            optimizer,
-            schedule: Schedule {
-                rate: args.lr.unwrap_or(rate),
-                warmup: args.warmup * per_epoch,
-                shape: args.schedule.decay(per_epoch),
-            },
-            loss: match args.loss {
-                LossKind::CrossEntropy => Loss::CrossEntropy {
-                    smoothing: args.smoothing,
-                },
-                LossKind::MeanSquare => Loss::MeanSquare,
-            },
-            distillation: self.teacher.as_ref().map(|_| Distillation {
-                temperature: args.temperature,
-                weight: args.teacher_weight,
-            }),
-            augment: Augment {
-                flip: args.flip,
-                crop: args.crop.into(),
-            },
-            clip: args.clip,
-            statistics: if args.frozen_norms {
-                Statistics::Frozen
-            } else {
-                Statistics::Batch
-            },
-            seed: args.seed,
-        })
+        if let LossKind::MeanSquare = args.loss {
+            plan.loss = Loss::MeanSquare;
+        }
+        plan.distillation = self.teacher.as_ref().map(|_| Distillation {
+            temperature: args.temperature,
+            weight: args.teacher_weight,
+        });
+        Ok(plan)
     }
+}
+
+/// The networks, each with what it recommends.
+fn networks() -> String {
+    let lines = NETWORKS.iter().map(|network| {
+        let init = network.init.to_possible_value();
+        let init = init.as_ref().map_or("", |value| value.get_name());
+        let settings = std::iter::once(format!("init = \"{init}\"")).chain(network.training.lines().map(Into::into));
+        let settings = settings.collect::<Vec<_>>().join(", ");
+        format!("  {:<14} {}\n                 {settings}\n", network.name, network.what)
+    });
+    format!(
+        "Networks, and how they are trained where no flag says otherwise:\n{}",
+        lines.collect::<String>()
+    )
 }
 
 fn number(text: &str, fits: impl Fn(f64) -> bool, range: &str) -> Result<f64, String> {

@@ -10,19 +10,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use indicatif::ProgressBar;
-use secateur_format::Shape;
 use serde_json::json;
 
 pub(super) use args::TrainArgs;
 
 use super::error::CliError;
 use super::interrupt::interruption;
-use super::model::Opened;
+use super::model::{Opened, fit, network_or_file};
 use super::output::{Output, percent};
 use crate::data::{self, Dataset, Preprocess};
+use crate::digest::Digests;
 use crate::source::Model;
 use crate::train::{
-    Ending, Evaluation, Hooks, Plan, Progress, Run, Samples, Setup, State, Sums, TrainError, Trainer, evaluate, zoo,
+    Ending, Evaluation, Hooks, Plan, Progress, Run, Samples, Setup, State, Sums, TrainError, Trainer, evaluate,
 };
 
 pub(super) fn run(args: &TrainArgs, out: &Output) -> Result<(), CliError> {
@@ -48,6 +48,16 @@ pub(super) fn run(args: &TrainArgs, out: &Output) -> Result<(), CliError> {
         .as_deref()
         .map(|path| Opened::new(path, out))
         .transpose()?;
+    let mut digests = Digests::default();
+    digests.samples(&setup.data.display().to_string(), &data);
+    if let (Some(path), Some(test)) = (&setup.test, &test) {
+        digests.samples(&path.display().to_string(), test);
+    }
+    if let (Some(path), Some(teacher)) = (&setup.teacher, &teacher) {
+        let name = path.display().to_string();
+        digests.model(&name, &teacher.source).map_err(CliError::check)?;
+    }
+    run.keep_inputs(&digests)?;
     let samples = |dataset| Samples {
         dataset,
         preprocess: &setup.preprocess,
@@ -145,7 +155,7 @@ impl Job {
             return Err(CliError::usage("give a model, --data and --out, or --resume"));
         };
         let loaded = data::load(data)?;
-        let mut model = model(name, &loaded.dataset, args, out)?;
+        let mut model = network_or_file(name, args.init, args.seed(), || Ok(fit(&loaded.dataset)), out)?;
         let described = loaded.preprocess.or_else(|| model.preprocess.clone());
         let preprocess = args.preprocess.get().or(described).unwrap_or_else(|| {
             if loaded.dataset.inputs().iter().any(|x| x.abs() > 16.0) {
@@ -171,41 +181,6 @@ impl Job {
             state,
         })
     }
-}
-
-/// The model of that name, or else of that file.
-fn model(name: &str, dataset: &Dataset, args: &TrainArgs, out: &Output) -> Result<Model, CliError> {
-    let labels = dataset.labels().unwrap_or_default();
-    let classes = labels
-        .iter()
-        .max()
-        .map_or(1, |&highest| highest + 1)
-        .max(dataset.class_names().len() as u32);
-    let dims: Vec<u32> = dataset.sample_shape().iter().map(|&dim| dim as u32).collect();
-    let misfit = |error| CliError::usage(format!("{name} does not fit samples of shape {dims:?}: {error}"));
-    let input = Shape::new(&dims).map_err(misfit)?;
-    if let Some(graph) = zoo::build(name, input, classes, args.init.unwrap_or_default(), args.seed()) {
-        return Ok(Model {
-            name: name.to_owned(),
-            graph: graph.map_err(misfit)?,
-            preprocess: None,
-            unused: Vec::new(),
-        });
-    }
-    let path = Path::new(name);
-    if !path.exists() {
-        let names: Vec<&str> = zoo::names().map(|(name, _)| name).collect();
-        return Err(CliError::usage(format!(
-            "`{name}` is neither a file nor a network{}; the networks are {}",
-            zoo::near(name),
-            names.join(", ")
-        )));
-    }
-    let mut model = Opened::new(path, out)?.source;
-    if let Some(init) = args.init {
-        init.apply(&mut model.graph, args.seed());
-    }
-    Ok(model)
 }
 
 /// Shows and keeps how a training goes.

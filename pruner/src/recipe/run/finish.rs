@@ -11,14 +11,16 @@ use secateur_format::{Limits, Op};
 use secateur_runtime::{ArenaBuf, LoadError, Model as File};
 use serde::{Deserialize, Serialize};
 
-use super::{Folder, Inputs, PLAIN, RunError};
+use super::{Folder, Inputs, Outcome, PLAIN, RunError};
 use crate::bench::{BenchOptions, measure};
+use crate::data::Dataset;
 use crate::emit::{EmitOptions, EncodingChoice, Family, emit};
 use crate::engine::Engine;
-use crate::eval::{Accuracy, accuracy};
+use crate::eval::{Accuracy, predictions};
 use crate::layer::effective_multiplications;
 use crate::recipe::Recipe;
 use crate::source::Model;
+use crate::structured::ChannelReport;
 use crate::train::{CheckpointError, Samples, State, evaluate};
 
 /// A model as it runs.
@@ -45,10 +47,12 @@ pub struct Report {
     pub dense: Variant,
     /// After it.
     pub sparse: Variant,
-    /// Fraction of zeros over the weights of all linear and convolution layers.
+    /// Which channels were removed.
+    pub structured: Option<ChannelReport>,
+    /// Fraction of zeros over the weights of all linear and convolution layers that are left.
     pub sparsity: f64,
-    /// Whether the file classifies as many test samples of each class as the training graph.
-    pub runtime_agrees: Option<bool>,
+    /// Test samples that the .sct file, through the runtime, puts in another class than the training graph.
+    pub prediction_differences: Option<usize>,
     /// The names of classes.
     pub class_names: Vec<String>,
 }
@@ -62,9 +66,9 @@ pub fn finish(
     inputs: &Inputs,
     folder: &Folder,
     model: &Model,
-    dense: &Graph,
-    state: State,
+    outcome: Outcome,
 ) -> Result<Report, RunError> {
+    let Outcome { dense, state, channels } = outcome;
     let sparsity = state.sparsity();
     folder.write("masks.safetensors", &masks(&state)?)?;
     let model = Model {
@@ -79,8 +83,6 @@ pub fn finish(
     };
     let text = toml::to_string(recipe).unwrap_or_default();
     let options = EmitOptions {
-        encoding: recipe.export.encoding.parse().unwrap_or(EncodingChoice::Auto),
-        values: recipe.values(),
         preprocess: Some(stored).filter(|_| !inputs.preprocess.is_identity()),
         info: vec![
             (
@@ -89,13 +91,14 @@ pub fn finish(
             ),
             ("recipe".into(), text),
         ],
-        ..EmitOptions::default()
+        ..recipe.export.options()
     };
     let dense_options = EmitOptions {
         encoding: EncodingChoice::Only(Family::Dense),
+        plan: options.plan,
         ..EmitOptions::default()
     };
-    let files = [emit(dense, &dense_options)?.bytes, emit(&model.graph, &options)?.bytes];
+    let files = [emit(&dense, &dense_options)?.bytes, emit(&model.graph, &options)?.bytes];
     folder.write("model.sct", &files[1])?;
 
     let buffers = [&files[0], &files[1]].map(|bytes| ArenaBuf::copy_of(bytes));
@@ -116,11 +119,24 @@ pub fn finish(
         batch: 1,
     };
     let times = measure(&[&files[0], &files[1]], &engine, &bench)?;
+    let predicted = |file: &File<'_>| match &inputs.test {
+        Some(test) => predictions(file, &engine, test, &inputs.preprocess, || ()).map(Some),
+        None => Ok(None),
+    };
+    let found = [predicted(&files[0])?, predicted(&files[1])?];
+    let prediction_differences = match (&inputs.test, &found[1]) {
+        (Some(dataset), Some(found)) => {
+            let samples = Samples {
+                dataset,
+                preprocess: &inputs.preprocess,
+            };
+            Some(evaluate(&model.graph, &samples, PLAIN)?.predictions.differences(found))
+        }
+        _ => None,
+    };
+    let labels = inputs.test.as_ref().and_then(Dataset::labels).unwrap_or_default();
     let variant = |index: usize, graph: &Graph| -> Result<Variant, RunError> {
-        let tested: Option<Accuracy> = match &inputs.test {
-            Some(test) => Some(accuracy(&files[index], &engine, test, &inputs.preprocess, || ())?),
-            None => None,
-        };
+        let tested = found[index].as_ref().map(|found| found.accuracy(labels));
         Ok(Variant {
             accuracy: tested.as_ref().map(Accuracy::fraction),
             count: tested.as_ref().map(|tested| tested.count.clone()).unwrap_or_default(),
@@ -130,23 +146,13 @@ pub fn finish(
             median_us: times[index].total.median_us,
         })
     };
-    let (dense, sparse) = (variant(0, dense)?, variant(1, &model.graph)?);
-    let runtime_agrees = match &inputs.test {
-        Some(dataset) => {
-            let samples = Samples {
-                dataset,
-                preprocess: &inputs.preprocess,
-            };
-            Some(evaluate(&model.graph, &samples, PLAIN)?.accuracy.correct == sparse.correct)
-        }
-        None => None,
-    };
     let class_names = inputs.test.as_ref().map(|test| test.class_names().to_vec());
     let report = Report {
-        dense,
-        sparse,
+        dense: variant(0, &dense)?,
+        sparse: variant(1, &model.graph)?,
+        structured: channels,
         sparsity,
-        runtime_agrees,
+        prediction_differences,
         class_names: class_names.unwrap_or_default(),
     };
     let text = serde_json::to_string_pretty(&report).unwrap_or_default() + "\n";

@@ -3,7 +3,8 @@
 //! | file | content |
 //! |---|---|
 //! | `recipe.toml` | the recipe, nothing left out |
-//! | `environment.json` | version, machine, threads |
+//! | `environment.json` | version, machine and what its CPU can run, threads |
+//! | `inputs.json` | digests of model, data and teacher |
 //! | `initial.toml`, `initial.safetensors` | the model before anything |
 //! | `checkpoints/NNNN.safetensors` | the state in phase NNNN; others: `dense`, `rewind`, `best` |
 //! | `metrics.jsonl` | one line per epoch, pruning and trial |
@@ -15,15 +16,19 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use secateur_format::graph::Graph;
+use secateur_runtime::prepared::cpu_name;
 use serde_json::{Value, json};
 
 use super::RunError;
+use crate::digest::{DigestError, Digests};
+use crate::engine::instruction_sets;
 use crate::recipe::{Layer, Recipe, difference, parse};
 use crate::save::{Overwrite, write_file};
 use crate::source::{self, Model};
 use crate::train::{CheckpointError, State};
 
 const RECIPE: &str = "recipe.toml";
+const INPUTS: &str = "inputs.json";
 const METRICS: &str = "metrics.jsonl";
 /// The state after the training before pruning.
 pub(super) const DENSE: &str = "dense";
@@ -57,6 +62,8 @@ impl Folder {
             "secateur": env!("CARGO_PKG_VERSION"),
             "os": std::env::consts::OS,
             "architecture": std::env::consts::ARCH,
+            "cpu": cpu_name(),
+            "instruction_sets": instruction_sets(),
             "threads": rayon::current_num_threads(),
         });
         folder.write("environment.json", format!("{environment:#}\n").as_bytes())?;
@@ -99,7 +106,7 @@ impl Folder {
         Ok((folder, recipe, model))
     }
 
-    /// Begins with the network that another run has trained, and says whether it has; the recipes must train the
+    /// Takes over the network that another run has trained, and says whether it has one; the recipes must train the
     /// same ([`Recipe::trains_as`]).
     ///
     /// # Errors
@@ -107,20 +114,30 @@ impl Folder {
     pub fn take_training(&mut self, from: &Path) -> Result<bool, RunError> {
         let graph = self.initial()?.graph;
         let other = Self::open(from, None)?.0;
-        if !other.checkpoint(DENSE).exists() {
+        if !other.has(DENSE) {
             return Ok(false);
         }
-        let mut state = other.load(DENSE, &graph)?;
-        self.save(DENSE, &state)?;
-        if other.checkpoint(REWIND).exists() {
+        if other.has(REWIND) {
             self.save(REWIND, &other.load(REWIND, &graph)?)?;
         }
-        self.metrics = other.metrics;
+        self.metrics.clone_from(&other.metrics);
         self.metrics.retain(|line| line["phase"] == 0);
         self.write_metrics()?;
-        state.restart();
-        self.save_phase(1, &state)?;
+        // Last: who has it does not train.
+        self.save(DENSE, &other.load(DENSE, &graph)?)?;
         Ok(true)
+    }
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.checkpoint(name).exists()
+    }
+
+    /// Keeps what the run reads besides its folder, or finds that it is not what it was.
+    ///
+    /// # Errors
+    /// A [`DigestError`].
+    pub fn keep_inputs(&self, digests: &Digests) -> Result<(), DigestError> {
+        digests.keep(&self.file(INPUTS))
     }
 
     fn initial(&self) -> Result<Model, RunError> {
@@ -153,16 +170,19 @@ impl Folder {
         Ok(())
     }
 
-    /// The last phase that has a state, and the state.
-    pub(super) fn last_phase(&self, graph: &Graph) -> Result<Option<(usize, State)>, RunError> {
+    /// The last phase that has a state.
+    pub(super) fn last_phase(&self) -> Result<Option<usize>, RunError> {
         let path = self.path.join("checkpoints");
         let entries = fs::read_dir(&path).map_err(|error| io_error(&path, "read", error))?;
         let number = |name: &str| name.strip_suffix(".safetensors")?.parse::<usize>().ok();
         let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        match names.filter_map(|name| number(&name)).max() {
-            Some(phase) => Ok(Some((phase, self.load(&phase_name(phase), graph)?))),
-            None => Ok(None),
-        }
+        Ok(names.filter_map(|name| number(&name)).max())
+    }
+
+    /// The state of a phase, if it has one.
+    pub(super) fn phase(&self, phase: usize, graph: &Graph) -> Result<Option<State>, CheckpointError> {
+        let name = phase_name(phase);
+        self.has(&name).then(|| self.load(&name, graph)).transpose()
     }
 
     /// Adds a line to the metrics.

@@ -24,8 +24,9 @@ use crate::emit::EmitError;
 use crate::eval::EvalError;
 use crate::layer::layers;
 use crate::prune::PruneError;
-use crate::schedule::Cut;
+use crate::schedule::{Cut, correct_biases};
 use crate::source::SourceError;
+use crate::structured::{ChannelError, ChannelReport, Removal};
 use crate::train::{CheckpointError, Evaluation, Loss, Progress, Samples, State, TrainError, evaluate};
 
 /// Why a run cannot be begun, continued or finished.
@@ -66,6 +67,9 @@ pub enum RunError {
     /// It cannot be pruned as asked.
     #[error(transparent)]
     Prune(#[from] PruneError),
+    /// Its channels cannot be removed as asked.
+    #[error(transparent)]
+    Channels(#[from] ChannelError),
     /// Training fails.
     #[error(transparent)]
     Train(#[from] TrainError),
@@ -113,6 +117,17 @@ pub trait Observer: Send {
 
 impl Observer for () {}
 
+/// What a run has come to.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The network before pruning.
+    pub dense: Graph,
+    /// What is left of it.
+    pub state: State,
+    /// Which channels were removed.
+    pub channels: Option<ChannelReport>,
+}
+
 /// A run in progress.
 pub struct Runner<'a> {
     recipe: &'a Recipe,
@@ -122,6 +137,9 @@ pub struct Runner<'a> {
     interrupted: &'a AtomicBool,
     initial: &'a Graph,
     dense: Graph,
+    /// What weights are pruned of: the dense network, without the channels that are removed first.
+    base: Graph,
+    channels: Option<ChannelReport>,
 }
 
 impl<'a> Runner<'a> {
@@ -142,39 +160,38 @@ impl<'a> Runner<'a> {
             interrupted,
             initial,
             dense: initial.clone(),
+            base: initial.clone(),
+            channels: None,
         }
     }
 
-    /// Runs what is left, on the threads of the current rayon pool; the dense network and the pruned state.
+    /// Runs what is left, on the threads of the current rayon pool.
     ///
     /// # Errors
     /// A [`RunError`]; the folder then holds the last state.
-    pub fn run(mut self) -> Result<(Graph, State), RunError> {
-        let (done, mut state) = match self.folder.last_phase(self.initial)? {
-            Some(found) => found,
-            None => (0, State::new(self.initial.clone())?),
-        };
-        self.forget_after(done, &state);
+    pub fn run(mut self) -> Result<Outcome, RunError> {
+        let done = self.folder.last_phase()?.unwrap_or(0);
         // Phases that are done only say where the others are.
         let mut index = 0;
         if self.recipe.train.is_some() {
-            if done == 0 {
-                self.phase(index, Phase::Train, &mut state)?;
+            if done == 0 && !self.folder.has(DENSE) {
+                let mut state = self.begun(0, self.initial)?;
+                self.phase(0, Phase::Train, &mut state)?;
                 self.folder.save(DENSE, &state)?;
-                self.next(index, &mut state)?;
             }
             self.dense = self.folder.load(DENSE, self.initial)?.into_graph();
-            index += 1;
+            index = 1;
         }
-        let most = self
-            .recipe
-            .prune
-            .sparsity
-            .or(self.recipe.prune.pattern.0.fixed_sparsity());
-        let most = most.unwrap_or(0.99);
+        self.remove_channels()?;
+        // The graph follows from the recipe and the dense network, so that states need not hold it.
+        let mut state = self.begun(done.max(index), &self.base.clone())?;
+        if done < index {
+            self.next(0, &mut state)?;
+        }
+        let most = self.recipe.sparsity().unwrap_or(0.99);
         let Some(budget) = self.recipe.prune.max_drop else {
             self.trial(&mut index, done, most, &mut state)?;
-            return Ok((self.dense, state));
+            return Ok(self.outcome(state));
         };
         let mut trials = Vec::new();
         while let Some(sparsity) = budget_target(most, &trials) {
@@ -185,7 +202,7 @@ impl<'a> Runner<'a> {
                 if within {
                     self.folder.save("best", &state)?;
                 }
-                state = State::new(self.dense.clone())?;
+                state = State::new(self.base.clone())?;
                 self.next(index, &mut state)?;
             }
             index += 1;
@@ -197,8 +214,43 @@ impl<'a> Runner<'a> {
             let budget = budget.to_string();
             return Err(RunError::Budget { budget });
         }
-        let best = self.folder.load("best", self.initial)?;
-        Ok((self.dense, best))
+        let best = self.folder.load("best", &self.base)?;
+        Ok(self.outcome(best))
+    }
+
+    fn outcome(self, state: State) -> Outcome {
+        Outcome {
+            dense: self.dense,
+            state,
+            channels: self.channels,
+        }
+    }
+
+    /// The state of a phase: the last that was kept, or one that begins with the weights of `graph`.
+    fn begun(&mut self, phase: usize, graph: &Graph) -> Result<State, RunError> {
+        let kept = self.folder.phase(phase, graph)?;
+        let state = kept.map_or_else(|| State::new(graph.clone()), Ok)?;
+        self.forget_after(phase, &state);
+        Ok(state)
+    }
+
+    /// Finds what weights are pruned of.
+    fn remove_channels(&mut self) -> Result<(), RunError> {
+        self.base = self.dense.clone();
+        let Some(options) = self.recipe.channels() else {
+            return Ok(());
+        };
+        let removal = Removal::new(&self.dense, &options)?;
+        let correct = &self.recipe.correct;
+        if let Some(train) = self.inputs.train.as_ref().filter(|_| correct.biases) {
+            let mut graph = self.dense.clone();
+            removal.disconnect(&mut graph);
+            correct_biases(&mut graph, &self.dense, &self.samples(train), correct.samples)?;
+            self.base = graph;
+        }
+        let (smaller, report) = removal.apply(&self.base)?;
+        (self.base, self.channels) = (smaller, Some(report));
+        Ok(())
     }
 
     /// The phases that lead to one sparsity, those that are not done yet.
@@ -301,7 +353,7 @@ impl<'a> Runner<'a> {
                 state.change_weights(|graph| *graph = rewound)?;
             }
             Between::Reinit => {
-                let init = self.recipe.init.unwrap_or_default();
+                let init = self.recipe.init();
                 // Another network each round, and none of them the first.
                 let seed = self.recipe.seed.wrapping_add(1 << 32).wrapping_add(round.into());
                 state.change_weights(|graph| init.apply(graph, seed))?;
@@ -325,3 +377,6 @@ fn size(graph: &Graph) -> Result<(f64, usize), RunError> {
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,7 +25,8 @@ impl Runner<'_> {
     }
 
     fn prune(&mut self, index: usize, round: u32, sparsity: f64, state: &mut State) -> Result<(), RunError> {
-        let before = size(state.graph())?;
+        // Channels were removed before the first round, not in a phase of their own.
+        let before = size(if round == 1 { &self.dense } else { state.graph() })?;
         let report = set_masks(state, &self.recipe.options(Some(sparsity)))?;
         let after = size(state.graph())?;
         let cut = Cut {
@@ -39,10 +40,16 @@ impl Runner<'_> {
         }
         self.folder.record(json!({
             "phase": index, "round": round, "sparsity": report, "cut": cut, "test_accuracy": tested,
+            "structured": self.channels,
         }))?;
+        let removed = self.channels.as_ref().map(|report| {
+            let part = report.after.parameters as f64 / report.before.parameters.max(1) as f64;
+            format!(", without the removed channels, {part:.4} of all parameters left")
+        });
         let tested = tested.map(|accuracy| format!(", test accuracy {accuracy:.4}"));
         self.say(&format!(
-            "round {round}: pruned to {report:.4}{}",
+            "round {round}: pruned to {report:.4}{}{}",
+            removed.unwrap_or_default(),
             tested.unwrap_or_default()
         ));
         if self.interrupted.load(Ordering::Relaxed) {
@@ -62,7 +69,7 @@ impl Runner<'_> {
         };
         let mut graph = state.graph().clone();
         if correct.biases {
-            correct_biases(&mut graph, &self.dense, &samples, correct.samples)?;
+            correct_biases(&mut graph, &self.base, &samples, correct.samples)?;
         }
         if correct.norms {
             reestimate_norms(&mut graph, &samples, correct.samples)?;
@@ -80,13 +87,14 @@ impl Runner<'_> {
         let data = self.inputs.train.as_ref().ok_or(RunError::Eval(EvalError::NoLabels))?;
         let count = data.len();
         let first = name == "train";
-        let resolved = if first {
-            self.recipe.training(count)
-        } else {
-            self.recipe.retraining(count)
+        let plan = match first {
+            true => self.recipe.training(count),
+            false => self
+                .recipe
+                .retraining(count)
+                .map(|whole| whole.plan(count, self.recipe.original(count).as_ref(), self.last_cut())),
         };
-        let Some(resolved) = resolved else { return Ok(()) };
-        let mut plan = resolved.plan(count, self.recipe.original(count).as_ref(), self.last_cut());
+        let Some(mut plan) = plan else { return Ok(()) };
         if !first {
             // The order of another round is another one.
             plan.seed = plan.seed.wrapping_add(index as u64);

@@ -7,6 +7,7 @@ use secateur_format::{Op, ValueId};
 use super::net::Net;
 use crate::criterion::Criterion;
 use crate::mask::Scope;
+use crate::prune::Rule;
 use crate::structured::{ChannelError, ChannelOptions, Coupling, remove_channels, scores};
 
 /// Two convolutions of 10 and 6 outputs, and a classifier.
@@ -25,8 +26,16 @@ fn options(fraction: f64, scope: Scope, round_to: usize) -> ChannelOptions {
         round_to,
         criterion: Criterion::L1,
         scope,
-        skip: Vec::new(),
+        rules: Vec::new(),
         seed: 0,
+    }
+}
+
+fn rule(layers: &str, sparsity: f64) -> Rule {
+    Rule {
+        layers: Regex::new(layers).unwrap(),
+        sparsity: Some(sparsity),
+        bounds: None,
     }
 }
 
@@ -116,10 +125,16 @@ fn whole_groups_count_by_their_width() {
 fn rules_keep_layers_and_nothing_is_an_error() {
     let graph = graph();
     let skip = |patterns: &[&str]| ChannelOptions {
-        skip: patterns.iter().map(|pattern| Regex::new(pattern).unwrap()).collect(),
+        rules: patterns.iter().map(|pattern| rule(pattern, 0.0)).collect(),
         ..options(0.5, Scope::Uniform, 1)
     };
     assert_eq!(kept(&graph, &skip(&["^a$"])), [10, 3]);
+    // The last that matches a layer counts.
+    let last = ChannelOptions {
+        rules: vec![rule(".", 0.0), rule("b", 0.5)],
+        ..options(0.5, Scope::Uniform, 1)
+    };
+    assert_eq!(kept(&graph, &last), [10, 3]);
     let mut same = graph.clone();
     let error = remove_channels(&mut same, &skip(&["a", "b"])).unwrap_err();
     assert!(matches!(error, ChannelError::Nothing { groups: 4 }), "{error}");

@@ -7,7 +7,7 @@ use secateur_format::{Activation, MAX_RANK, Op, ValueId};
 
 use super::net::Net;
 use crate::reference;
-use crate::structured::{Axis, Coupling, Slices, remove};
+use crate::structured::{Axis, Coupling, Removal, Slices, remove};
 
 /// Sets the entries of removed channels to zero in the slices that `which` chooses.
 fn zeroed(graph: &Graph, coupling: &Coupling, keep: &[bool], which: impl Fn(&Slices) -> bool) -> Graph {
@@ -79,6 +79,14 @@ pub(super) fn check(graph: &Graph, keep: &[bool], zero_stays_zero: bool, what: &
     };
     let unread = zeroed(graph, &coupling, keep, reads);
     compare(&unread, &smaller, &coupling, keep, &input, what);
+    let mut disconnected = graph.clone();
+    let removal = Removal {
+        coupling: coupling.clone(),
+        keep: keep.to_vec(),
+        groups: Vec::new(),
+    };
+    removal.disconnect(&mut disconnected);
+    assert!(disconnected == unread, "{what}");
     if zero_stays_zero {
         let unmade = zeroed(graph, &coupling, keep, |slices| !reads(slices));
         let zero = compare(&unmade, &smaller, &coupling, keep, &input, what);

@@ -101,6 +101,16 @@ fn convolutions() {
             out_channels: 8,
             ..PLAIN
         },
+        // All attributes at once, in groups of several channels.
+        Conv2d {
+            groups: 2,
+            out_channels: 6,
+            kernel: [3, 2],
+            stride: [2, 3],
+            dilation: [2, 3],
+            pads: [1, 2, 3, 0],
+            ..PLAIN
+        },
         // Windows that lie outside the input altogether.
         Conv2d {
             kernel: [3, 3],
@@ -128,6 +138,15 @@ fn convolutions() {
             groups: 4,
             kernel: [2, 4],
             pads: [0; 4],
+            ..PLAIN
+        },
+        // Two filters for each channel.
+        Conv2d {
+            groups: 4,
+            out_channels: 8,
+            stride: [2, 2],
+            dilation: [2, 1],
+            pads: [3, 0, 1, 2],
             ..PLAIN
         },
         Conv2d {
@@ -177,6 +196,17 @@ fn convolutions_of_many_channels() {
                 groups: 2,
                 out_channels: 10,
                 pads: [2, 0, 1, 2],
+                ..many
+            },
+        ),
+        (
+            16,
+            Conv2d {
+                groups: 2,
+                out_channels: 18,
+                stride: [1, 2],
+                dilation: [2, 1],
+                pads: [2, 0, 3, 1],
                 ..many
             },
         ),

@@ -25,7 +25,10 @@ fn data(samples: usize) -> Dataset {
 
 fn network() -> Graph {
     let input = Shape::new(&[3, 8, 8]).unwrap();
-    zoo::build("resnet-8", input, 3, Init::default(), 3).unwrap().unwrap()
+    zoo::find("resnet-8")
+        .unwrap()
+        .build(input, 3, Init::default(), 3)
+        .unwrap()
 }
 
 fn plan(optimizer: Optimizer) -> Plan {
@@ -207,8 +210,9 @@ fn damaged_checkpoints_are_refused() {
         assert!(State::load(&path, network()).is_err(), "{length} bytes");
     }
     std::fs::write(&path, &bytes).unwrap();
-    let other = zoo::build("lenet-300-100", Shape::new(&[3, 8, 8]).unwrap(), 3, Init::default(), 3);
-    let error = State::load(&path, other.unwrap().unwrap()).unwrap_err().to_string();
+    let other = zoo::find("lenet-300-100").unwrap();
+    let other = other.build(Shape::new(&[3, 8, 8]).unwrap(), 3, Init::default(), 3);
+    let error = State::load(&path, other.unwrap()).unwrap_err().to_string();
     assert!(
         error.contains("has another size") && error.contains("checkpoint"),
         "{error}"
@@ -225,8 +229,9 @@ fn what_cannot_be_trained_is_refused() {
     let mut few = plan(SGD);
     few.batch = 1000;
     assert!(Trainer::new(&graph, samples, None, few).is_ok());
-    let other = zoo::build("lenet-300-100", Shape::new(&[1, 8, 8]).unwrap(), 3, Init::default(), 3);
-    let other = other.unwrap().unwrap();
+    let other = zoo::find("lenet-300-100").unwrap();
+    let other = other.build(Shape::new(&[1, 8, 8]).unwrap(), 3, Init::default(), 3);
+    let other = other.unwrap();
     assert!(matches!(
         Trainer::new(&other, samples, None, plan(SGD)),
         Err(TrainError::Data(_))
