@@ -235,6 +235,16 @@ fn run_cell(one: &Planned, planned: &[Planned], interrupted: &AtomicBool, out: &
     })
 }
 
+fn read(one: &Planned, name: &str) -> Result<ArenaBuf, CliError> {
+    let path = one.folder.join(name);
+    let bytes = std::fs::read(&path).map_err(|error| CliError::io(&path, &error))?;
+    Ok(ArenaBuf::copy_of(&bytes))
+}
+
+fn parsed<'b>(one: &Planned, buffer: &'b ArenaBuf) -> Result<File<'b>, CliError> {
+    File::read(buffer.as_ref(), &Limits::HOST).map_err(|error| CliError::unreadable(&one.folder, error))
+}
+
 /// Measures the times of all results anew, one after another: runs share the machine, and their times with it.
 fn time_again(planned: &[Planned], results: &mut Results) -> Result<(), CliError> {
     let options = BenchOptions {
@@ -246,13 +256,14 @@ fn time_again(planned: &[Planned], results: &mut Results) -> Result<(), CliError
         let Some(mut outcome) = results.of(&one.cell).cloned() else {
             continue;
         };
-        let path = one.folder.join("model.sct");
-        let bytes = std::fs::read(&path).map_err(|error| CliError::io(&path, &error))?;
-        let buffer = ArenaBuf::copy_of(&bytes);
-        let model = File::read(buffer.as_ref(), &Limits::HOST).map_err(|error| CliError::unreadable(&path, error))?;
-        let times = measure(&[&model], &Engine::default(), &options).map_err(CliError::check)?;
-        if let Some(time) = times.first() {
-            outcome.report.sparse.median_us = time.total.median_us;
+        let buffers = [read(one, "dense.sct")?, read(one, "model.sct")?];
+        let [dense, sparse] = &buffers;
+        let models = [parsed(one, dense)?, parsed(one, sparse)?];
+        let times = measure(&[&models[0], &models[1]], &Engine::default(), &options).map_err(CliError::check)?;
+        let medians: Vec<f64> = times.iter().map(|time| time.total.median_us).collect();
+        if let &[dense, sparse] = medians.as_slice() {
+            outcome.report.dense.median_us = dense;
+            outcome.report.sparse.median_us = sparse;
         }
         results.add(outcome)?;
     }

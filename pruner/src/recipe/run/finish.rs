@@ -99,6 +99,7 @@ pub fn finish(
         ..EmitOptions::default()
     };
     let files = [emit(&dense, &dense_options)?.bytes, emit(&model.graph, &options)?.bytes];
+    folder.write("dense.sct", &files[0])?;
     folder.write("model.sct", &files[1])?;
 
     let buffers = [&files[0], &files[1]].map(|bytes| ArenaBuf::copy_of(bytes));

@@ -9,7 +9,7 @@
 //! | `checkpoints/NNNN.safetensors` | the state in phase NNNN; others: `dense`, `rewind`, `best` |
 //! | `metrics.jsonl` | one line per epoch, pruning and trial |
 //! | `log.txt` | what was shown, with the time |
-//! | `model.toml`, `model.safetensors`, `masks.safetensors`, `model.sct`, `report.json` | the result |
+//! | `model.toml`, `model.safetensors`, `masks.safetensors`, `dense.sct`, `model.sct`, `report.json` | the result |
 
 use std::fs;
 use std::io::{self, Write};
