@@ -23,6 +23,7 @@ pub mod machine;
 pub mod mask;
 pub mod prune;
 pub mod recipe;
+pub mod reconstruct;
 pub mod reference;
 pub mod save;
 pub mod schedule;
