@@ -24,6 +24,7 @@ use crate::engine::Engine;
 use crate::mask::{Pattern, Scope};
 use crate::prune::Fallback;
 use crate::recipe::{Layer, Recipe};
+use crate::reconstruct::Reconstruction;
 use crate::structured::ChannelOptions;
 
 const MODEL_HELP: &str = "A .sct file, an .onnx file, a model.toml or its folder, or .safetensors beside a .toml";
@@ -248,6 +249,13 @@ pub(super) struct PruneArgs {
     /// What to do with layers that the pattern does not divide
     #[arg(long, value_enum)]
     fallback: Option<Fallback>,
+    /// Change the weights that stay so that each layer's outputs over the samples of --train change least: obc,
+    /// sparsegpt, least-squares or alps
+    #[arg(long, value_name = "METHOD")]
+    reconstruct: Option<Reconstruction>,
+    /// Put channels in an order in which the N:M pattern keeps more of the weights
+    #[arg(long)]
+    permute: bool,
     /// Leave layers dense whose name matches, with all their channels (repeatable); wins over --layer
     #[arg(long, value_name = "REGEX")]
     skip: Vec<Regex>,
@@ -311,6 +319,16 @@ impl PruneArgs {
         );
         set("--scope", "prune.scope", self.scope.and_then(value_name));
         set("--fallback", "prune.fallback", self.fallback.and_then(value_name));
+        set(
+            "--reconstruct",
+            "prune.reconstruct",
+            self.reconstruct.as_ref().map(|method| name(method)),
+        );
+        set(
+            "--permute",
+            "prune.permute",
+            self.permute.then(|| toml::Value::from(true)),
+        );
         let skips = self.skip.iter().map(|layers| (layers, 0.0));
         let rules = self
             .layer

@@ -23,6 +23,7 @@ use crate::emit::EmitError;
 use crate::eval::EvalError;
 use crate::layer::layers;
 use crate::prune::PruneError;
+use crate::reconstruct::ReconstructError;
 use crate::schedule::Cut;
 use crate::source::SourceError;
 use crate::train::{CheckpointError, Evaluation, Loss, Progress, Samples, State, TrainError, evaluate};
@@ -65,6 +66,9 @@ pub enum RunError {
     /// It cannot be pruned as asked.
     #[error(transparent)]
     Prune(#[from] PruneError),
+    /// It cannot be reconstructed.
+    #[error(transparent)]
+    Reconstruct(#[from] ReconstructError),
     /// Training fails.
     #[error(transparent)]
     Train(#[from] TrainError),
