@@ -10,6 +10,7 @@
 
 pub mod advice;
 pub mod bench;
+pub mod calibrate;
 pub mod chart;
 pub mod cli;
 pub mod criterion;
@@ -24,6 +25,7 @@ pub mod machine;
 pub mod mask;
 pub mod prune;
 pub mod recipe;
+pub mod reconstruct;
 pub mod reference;
 pub mod save;
 pub mod schedule;

@@ -132,13 +132,18 @@ pub type Masks = Vec<(TensorId, Vec<bool>)>;
 /// A [`PruneError`]; the graph is then unchanged.
 pub fn prune(graph: &mut Graph, options: &PruneOptions) -> Result<PruneReport, PruneError> {
     let (masks, report) = choose(graph, |_| None, options)?;
+    apply(graph, &masks);
+    Ok(report)
+}
+
+/// Sets the weights to zero that `masks` does not keep.
+pub fn apply(graph: &mut Graph, masks: &Masks) {
     for (id, mask) in masks {
         if let Some(tensor) = graph.tensors.get_mut(usize::from(id.0)) {
             let weights = tensor.data.iter_mut().zip(mask);
-            weights.filter(|(_, keep)| !keep).for_each(|(w, _)| *w = 0.0);
+            weights.filter(|(_, keep)| !**keep).for_each(|(w, _)| *w = 0.0);
         }
     }
-    Ok(report)
 }
 
 /// Chooses the weights that stay, by the scores of those of `graph`; what `pruned` masks already stays

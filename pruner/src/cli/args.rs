@@ -23,6 +23,7 @@ use crate::engine::Engine;
 use crate::mask::{Pattern, Scope};
 use crate::prune::Fallback;
 use crate::recipe::{Export, Layer, Scratch, Values};
+use crate::reconstruct::Reconstruction;
 
 const MODEL_HELP: &str = "A .sct file, an .onnx file, a model.toml or its folder, or .safetensors beside a .toml";
 
@@ -229,6 +230,13 @@ pub(super) struct PruneArgs {
     /// What to do with layers that the pattern does not divide
     #[arg(long, value_enum)]
     fallback: Option<Fallback>,
+    /// Change the weights that stay so that each layer's outputs over the samples of --train change least: obc,
+    /// sparsegpt, least-squares or alps
+    #[arg(long, value_name = "METHOD")]
+    reconstruct: Option<Reconstruction>,
+    /// Put channels in an order in which the N:M pattern keeps more of the weights
+    #[arg(long)]
+    permute: bool,
     /// Leave layers dense whose name matches, with all their channels (repeatable); wins over --layer
     #[arg(long, value_name = "REGEX")]
     skip: Vec<Regex>,
@@ -282,6 +290,16 @@ impl PruneArgs {
         set("--values", "export.values", write.values.and_then(value_name));
         set("--scratch", "export.scratch", write.scratch.and_then(value_name));
         set("--strip", "export.strip", write.strip.then(|| true.into()));
+        set(
+            "--reconstruct",
+            "prune.reconstruct",
+            self.reconstruct.as_ref().map(|method| name(method)),
+        );
+        set(
+            "--permute",
+            "prune.permute",
+            self.permute.then(|| toml::Value::from(true)),
+        );
         let skips = self.skip.iter().map(|layers| (layers, 0.0));
         let rules = self
             .layer

@@ -10,6 +10,7 @@ use crate::eval::EvalError;
 use crate::prune::PruneError;
 use crate::recipe::RecipeError;
 use crate::recipe::run::RunError as RecipeRunError;
+use crate::reconstruct::ReconstructError;
 use crate::source::SourceError;
 use crate::structured::ChannelError;
 use crate::sweep::SweepError;
@@ -122,6 +123,12 @@ impl From<PruneError> for CliError {
     }
 }
 
+impl From<ReconstructError> for CliError {
+    fn from(error: ReconstructError) -> Self {
+        Self::new(UNREADABLE, error)
+    }
+}
+
 impl From<ChannelError> for CliError {
     fn from(error: ChannelError) -> Self {
         let code = match error {
@@ -220,6 +227,7 @@ impl From<RecipeRunError> for CliError {
             RecipeRunError::Model(error) => error.into(),
             RecipeRunError::Prune(error) => error.into(),
             RecipeRunError::Channels(error) => error.into(),
+            RecipeRunError::Reconstruct(error) => error.into(),
             RecipeRunError::Train(error) => error.into(),
             RecipeRunError::Checkpoint(error) => error.into(),
             RecipeRunError::Eval(error) => error.into(),

@@ -1,6 +1,6 @@
 //! `secateur prune`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use secateur_format::graph::Graph;
 use secateur_runtime::ArenaBuf;
@@ -17,10 +17,12 @@ use crate::criterion::Criterion;
 use crate::data;
 use crate::engine::Engine;
 use crate::eval::Accuracy;
-use crate::mask::Scope;
-use crate::prune::{PruneOptions, PruneReport, prune};
+use crate::mask::{Pattern, Scope};
+use crate::prune::{PruneOptions, PruneReport, apply, choose};
 use crate::recipe::{Kind, Layer, Recipe, parse};
+use crate::reconstruct::{permute_channels, reconstruct};
 use crate::structured::{ChannelOptions, ChannelReport, remove_channels};
+use crate::train::Samples;
 
 pub(super) fn run(args: &PruneArgs, out: &Output) -> Result<(), CliError> {
     if let Some(folder) = &args.run.resume {
@@ -37,7 +39,8 @@ pub(super) fn run(args: &PruneArgs, out: &Output) -> Result<(), CliError> {
         let prepared = Prepared::begin(folder, recipe, &layers, args.write.preprocess.get(), out)?;
         return recipe_run::show(folder, prepared, out);
     }
-    if recipe.needs_samples() || recipe.prune.max_drop.is_some() || recipe.schedule.kind != Kind::OneShot {
+    if recipe.trains() || recipe.corrects() || recipe.prune.max_drop.is_some() || recipe.schedule.kind != Kind::OneShot
+    {
         return Err(CliError::usage(
             "this recipe trains, corrects or searches: give it a folder with --run DIR",
         ));
@@ -52,8 +55,11 @@ fn one_shot(args: &PruneArgs, recipe: &Recipe, layers: &[Layer], out: &Output) -
     let output = args.write.output()?;
     check_output(output, args.write.force)?;
     let opened = Opened::new(path, out)?;
-    let data = recipe.data.test.as_deref().map(data::load).transpose()?;
-    let described = data.as_ref().and_then(|loaded| loaded.preprocess.clone());
+    let load = |path: Option<&Path>| path.map(data::load).transpose();
+    let data = load(recipe.data.test.as_deref())?;
+    let train = load(recipe.data.train.as_deref().filter(|_| recipe.needs_samples()))?;
+    let described = [&train, &data].into_iter().flatten();
+    let described = described.filter_map(|loaded| loaded.preprocess.clone()).next();
     let preprocess = opened.preprocess(args.write.preprocess.get(), described)?;
     recipe_run::check_rules(recipe, layers, &opened.source.graph)?;
     let options = recipe.options(recipe.sparsity());
@@ -63,13 +69,34 @@ fn one_shot(args: &PruneArgs, recipe: &Recipe, layers: &[Layer], out: &Output) -
         .as_ref()
         .map(|options| remove_channels(&mut graph, options))
         .transpose()?;
-    let report = prune(&mut graph, &options)?;
+    match options.pattern {
+        Pattern::Nm { n, m } if recipe.prune.permute => {
+            let (masks, _) = choose(&graph, |_| None, &options)?;
+            graph = permute_channels(&graph, &masks, n, m).map_err(CliError::check)?;
+        }
+        _ if recipe.prune.permute => return Err(CliError::usage("--permute is for N:M patterns, such as 2:4")),
+        _ => {}
+    }
+    let (mut masks, report) = choose(&graph, |_| None, &options)?;
+    let errors = match recipe.prune.reconstruct {
+        Some(method) => {
+            let none = || CliError::usage("--reconstruct needs samples: give --train D");
+            let samples = Samples {
+                dataset: &train.as_ref().ok_or_else(none)?.dataset,
+                preprocess: &preprocess,
+            };
+            let count = recipe.correct.samples;
+            reconstruct(&mut graph, &mut masks, options.pattern, method.0, &samples, count)?
+        }
+        None => Vec::new(),
+    };
+    apply(&mut graph, &masks);
     for layer in &report.layers {
         if let (Some(note), false) = (&layer.note, layer.skipped) {
             out.warn(&format!("{}: {note}", layer.name));
         }
     }
-    let how = info(&options, channels.as_ref());
+    let how = info(recipe, &options, channels.as_ref());
     let emitted = make(&graph, &args.write, &recipe.export, &preprocess, how, out)?;
     let accuracy = |bytes: &[u8], what| match &data {
         Some(loaded) => evaluate(
@@ -94,17 +121,19 @@ fn one_shot(args: &PruneArgs, recipe: &Recipe, layers: &[Layer], out: &Output) -
     let mut json = report_json(output, &emitted);
     json["pruning"] = json!(report);
     json["structured"] = json!(removed);
+    json["reconstruction"] = json!(errors);
     json["accuracy_before"] = json!(before.as_ref().map(Accuracy::fraction));
     json["accuracy_after"] = json!(after.as_ref().map(Accuracy::fraction));
     out.result(&json, || {
         let text = removed.as_ref().map_or(String::new(), channel_text) + &report_text(output, &emitted);
-        text + &summary(&options, &report) + &accuracy_text(before.as_ref(), after.as_ref())
+        let errors: String = errors.iter().map(|error| format!("{error}\n")).collect();
+        text + &errors + &summary(&options, &report) + &accuracy_text(before.as_ref(), after.as_ref())
     })?;
     Ok(())
 }
 
 /// How the model was pruned, for the file.
-fn info(options: &PruneOptions, channels: Option<&ChannelOptions>) -> Vec<(String, String)> {
+fn info(recipe: &Recipe, options: &PruneOptions, channels: Option<&ChannelOptions>) -> Vec<(String, String)> {
     let lower = |scope: Scope| format!("{scope:?}").to_lowercase();
     let seed = |criterion, seed| match criterion {
         Criterion::Random => format!(" seed {seed}"),
@@ -117,6 +146,9 @@ fn info(options: &PruneOptions, channels: Option<&ChannelOptions>) -> Vec<(Strin
         zeros += &format!(" {}={}", rule.layers, rule.sparsity.unwrap_or(sparsity));
     }
     zeros += &seed(criterion, options.seed);
+    if let Some(method) = recipe.prune.reconstruct {
+        zeros += &format!(" reconstruct {method}");
+    }
     let removed = channels.map(|channels| {
         let (criterion, scope) = (channels.criterion, lower(channels.scope));
         let mut text = format!(

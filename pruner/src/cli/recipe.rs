@@ -103,7 +103,7 @@ pub(super) struct RunArgs {
     /// Print the recipe, nothing left out, and do nothing
     #[arg(long)]
     pub(super) dry_run: bool,
-    /// The data to train on
+    /// The data to train and reconstruct on
     #[arg(long = "train", value_name = "D")]
     pub(super) train: Option<PathBuf>,
 }

@@ -46,11 +46,7 @@ impl Pattern {
     /// # Errors
     /// A [`Misfit`] that says what is not.
     pub fn fits(self, layer: &Layer) -> Result<(), Misfit> {
-        let (r, c) = match self {
-            Self::Unstructured => return Ok(()),
-            Self::Nm { m, .. } => (1, m),
-            Self::Block { r, c } => (r, c),
-        };
+        let (r, c) = self.extents();
         let reason = if !layer.group_rows.is_multiple_of(r.into()) {
             let of_group = if layer.group_rows < layer.rows {
                 " of a group"
@@ -66,6 +62,15 @@ impl Pattern {
         Err(Misfit { reason })
     }
 
+    /// Rows and columns of what is pruned as a whole; for N:M, of a group.
+    pub(crate) fn extents(self) -> (u8, u8) {
+        match self {
+            Self::Unstructured => (1, 1),
+            Self::Nm { m, .. } => (1, m),
+            Self::Block { r, c } => (r, c),
+        }
+    }
+
     /// The sparsity the pattern itself fixes.
     pub fn fixed_sparsity(self) -> Option<f64> {
         match self {
@@ -77,14 +82,10 @@ impl Pattern {
     /// The weights of each unit, as flat indices, units in row-major order.
     /// For N:M, the groups.
     pub(super) fn units(self, layer: &Layer) -> Units {
-        let (r, c) = match self {
-            Self::Unstructured => (1, 1),
-            Self::Nm { m, .. } => (1, usize::from(m)),
-            Self::Block { r, c } => (usize::from(r), usize::from(c)),
-        };
+        let (r, c) = self.extents();
         Units {
-            r,
-            c,
+            r: r.into(),
+            c: c.into(),
             rows: layer.rows as usize,
             cols: layer.cols as usize,
         }

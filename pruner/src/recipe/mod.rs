@@ -20,6 +20,7 @@ pub use units::{Length, PatternText, Points, Rate};
 use crate::criterion::Criterion;
 use crate::mask::Scope;
 use crate::prune::Fallback;
+use crate::reconstruct::Reconstruction;
 use crate::schedule::Ramp;
 use crate::train::Init;
 
@@ -101,6 +102,13 @@ pub struct Prune {
     pub pattern: PatternText,
     /// What becomes of layers that the pattern does not divide.
     pub fallback: Fallback,
+    /// The weights that stay are changed so that each layer's outputs over samples of `data.train` change least. All
+    /// but least-squares choose the weights themselves: then the criterion only shares out the sparsity.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reconstruct: Option<Reconstruction>,
+    /// Before N:M pruning, channels are put in an order in which the pattern keeps more of the weights; the network
+    /// computes the same.
+    pub permute: bool,
     /// The least sparsity of a layer.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub min: f64,
@@ -120,6 +128,8 @@ impl Default for Prune {
             scope: Scope::default(),
             pattern: PatternText::default(),
             fallback: Fallback::default(),
+            reconstruct: None,
+            permute: false,
             min: 0.0,
             max: 1.0,
         }
@@ -290,7 +300,7 @@ pub struct Correct {
     pub biases: bool,
     /// The statistics of batch norms are taken anew.
     pub norms: bool,
-    /// How many samples of `data.train` are used.
+    /// How many samples of `data.train` are used, by `prune.reconstruct` too.
     #[schemars(range(min = 1))]
     pub samples: usize,
 }

@@ -108,9 +108,14 @@ impl Recipe {
         self.train.is_some() && training(self) == training(other)
     }
 
-    /// Whether samples to train or correct on are needed.
+    /// Whether something is corrected after pruning.
+    pub fn corrects(&self) -> bool {
+        self.correct.biases || self.correct.norms
+    }
+
+    /// Whether samples to train, correct or reconstruct on are needed.
     pub fn needs_samples(&self) -> bool {
-        self.trains() || self.correct.biases || self.correct.norms
+        self.trains() || self.corrects() || self.prune.reconstruct.is_some()
     }
 
     /// Finds what no key alone shows; the path of a key, and what is wrong with it.
@@ -226,7 +231,7 @@ impl Recipe {
             return wrong("prune.round_to", "rounds what prune.structured leaves: give that too");
         }
         if self.needs_samples() && self.data.train.is_none() {
-            return wrong("data.train", "is missing: the recipe trains or corrects");
+            return wrong("data.train", "is missing: the recipe trains, corrects or reconstructs");
         }
         if self.prune.max_drop.is_some() && self.data.validation.is_none() && self.data.test.is_none() {
             return wrong("data.validation", "is missing: max_drop has to be measured");
@@ -236,6 +241,19 @@ impl Recipe {
                 "prune.max_drop",
                 "cannot be searched for: the pattern fixes the sparsity",
             );
+        }
+        let once = self.schedule.kind == Kind::OneShot;
+        if self.prune.reconstruct.is_some() && !once {
+            return wrong("prune.reconstruct", "is for schedule.kind = \"one-shot\"");
+        }
+        if self.prune.permute && !(once && self.schedule.between == Between::Keep) {
+            return wrong(
+                "prune.permute",
+                "is for schedule.kind = \"one-shot\" with between = \"keep\"",
+            );
+        }
+        if self.prune.permute && self.prune.pattern.0.fixed_sparsity().is_none() {
+            return wrong("prune.permute", "is for N:M patterns, such as 2:4");
         }
         if self.schedule.kind != Kind::OneShot && self.retrain.is_none() {
             return wrong("retrain", "is missing: iterative and gradual pruning train");

@@ -7,7 +7,7 @@ use crate::train::zoo::NETWORKS;
 use crate::train::{Decay, Optimizer as Engine};
 
 /// Recipes that are wrong: the text, where, and a part of the complaint.
-const WRONG: [(&str, &str, &str); 16] = [
+const WRONG: [(&str, &str, &str); 17] = [
     ("[prune]\nsparsty = 0.9", "line 2, column 1", "did you mean `sparsity`?"),
     ("[prunee]\n", "line 1, column 2", "did you mean `prune`?"),
     (
@@ -31,6 +31,11 @@ const WRONG: [(&str, &str, &str); 16] = [
         "from 0 to 1",
     ),
     ("[export]\nvalues = \"f33\"", "line 2, column 10", "f32"),
+    (
+        "[prune]\nreconstruct = \"alp\"",
+        "line 2, column 15",
+        "did you mean `alps`?",
+    ),
     ("[prune]\npattern = \"3by4\"", "line 2, column 11", "is not a pattern"),
 ];
 
@@ -163,6 +168,30 @@ fn differences_name_keys_and_values() {
     let expected = expected.map(|(key, a, b)| (key.to_owned(), a.to_owned(), b.to_owned()));
     assert_eq!(difference(&recipe, &other), expected);
     assert!(difference(&recipe, &recipe).is_empty());
+}
+
+#[test]
+fn keys_that_contradict_each_other_are_found() {
+    let complaint = |prune: &str, schedule: &str| {
+        let text = format!("model = \"m\"\n[data]\ntrain = \"d\"\n[prune]\n{prune}\n[schedule]\n{schedule}\n[retrain]");
+        read(&text).unwrap().check_complete().err()
+    };
+    let reconstruct = "sparsity = 0.5\nreconstruct = \"obc\"";
+    assert_eq!(complaint(reconstruct, ""), None);
+    let (path, problem) = complaint(reconstruct, "kind = \"iterative\"").unwrap();
+    assert_eq!(path, "prune.reconstruct");
+    assert!(problem.contains("one-shot"), "{problem}");
+    let permute = "pattern = \"2:4\"\npermute = true";
+    assert_eq!(complaint(permute, ""), None);
+    for (prune, schedule, remedy) in [
+        ("sparsity = 0.5\npermute = true", "", "2:4"),
+        (permute, "between = \"reinit\"", "keep"),
+        (permute, "kind = \"gradual\"", "one-shot"),
+    ] {
+        let (path, problem) = complaint(prune, schedule).unwrap();
+        assert_eq!(path, "prune.permute");
+        assert!(problem.contains(remedy), "{problem}");
+    }
 }
 
 #[test]

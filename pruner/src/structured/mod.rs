@@ -4,6 +4,7 @@
 mod choose;
 mod classes;
 mod coupling;
+mod permute;
 mod propagate;
 mod remove;
 #[cfg(test)]
@@ -14,6 +15,7 @@ use thiserror::Error;
 
 pub use choose::{choose, scores};
 pub use coupling::{Axis, Coupling, Group, Slices};
+pub use permute::permute;
 pub use remove::remove;
 
 use crate::criterion::Criterion;

@@ -301,3 +301,57 @@ fn rules_that_match_nothing_have_a_place() {
         assert!(message.contains("conv1, conv2, conv3, fc"), "{message}");
     }
 }
+
+#[test]
+fn layers_are_reconstructed_on_samples_without_labels() {
+    let folder = Folder::new();
+    let data = format!("file = '{TRAIN}'\ninputs_key = 'images'\nrows = [0, 512]\n[preprocess]\nscale = 0.0625\n");
+    folder.write("train.toml", data.as_bytes());
+    let prune = [
+        "prune",
+        MODEL,
+        "--sparsity",
+        "0.8",
+        "--scope",
+        "uniform",
+        "--data",
+        DATA,
+    ];
+    let plain = folder.json(&[&prune[..], &["-o", "plain.sct"]].concat());
+    for method in ["obc", "sparsegpt", "least-squares", "alps"] {
+        let how = ["--train", "train.toml", "--reconstruct", method];
+        let args = [&prune[..], &how].concat();
+        let found = folder.json(&[&args[..], &["-o", "a.sct", "--force"]].concat());
+        for layer in found["reconstruction"].as_array().unwrap() {
+            assert!(
+                number(layer, "reconstructed") < number(layer, "masked"),
+                "{method}: {layer}"
+            );
+        }
+        assert!(
+            number(&found, "accuracy_after") > number(&plain, "accuracy_after"),
+            "{method}: {found}"
+        );
+        // In a run, the same happens.
+        let run = folder.json(&[&args[..], &["--run", method]].concat());
+        assert_eq!(run["report"]["sparse"]["accuracy"], found["accuracy_after"]);
+        let metrics = String::from_utf8(bytes(folder.path(method).join("metrics.jsonl"))).unwrap();
+        let line: serde_json::Value = serde_json::from_str(metrics.lines().next().unwrap()).unwrap();
+        assert_eq!(line["reconstruction"], found["reconstruction"]);
+    }
+    let message = folder.fails(2, &[&prune[..], &["--reconstruct", "alps", "-o", "b.sct"]].concat());
+    assert!(message.contains("--train"), "{message}");
+    let message = folder.fails(2, &[&prune[..], &["--reconstruct", "alp", "-o", "b.sct"]].concat());
+    assert!(message.contains("did you mean `alps`?"), "{message}");
+}
+
+#[test]
+fn permuted_channels_keep_the_accuracy_of_the_dense_model() {
+    let folder = Folder::new();
+    let prune = ["prune", MODEL, "--pattern", "2:4", "--data", DATA, "--permute"];
+    let found = folder.json(&[&prune[..], &["-o", "a.sct"]].concat());
+    let run = folder.json(&[&prune[..], &["--run", "r"]].concat());
+    assert_eq!(run["report"]["sparse"]["accuracy"], found["accuracy_after"]);
+    let message = folder.fails(2, &["prune", MODEL, "--sparsity", "0.5", "--permute", "-o", "b.sct"]);
+    assert!(message.contains("N:M"), "{message}");
+}

@@ -24,6 +24,7 @@ use crate::emit::EmitError;
 use crate::eval::EvalError;
 use crate::layer::layers;
 use crate::prune::PruneError;
+use crate::reconstruct::ReconstructError;
 use crate::schedule::{Cut, correct_biases};
 use crate::source::SourceError;
 use crate::structured::{ChannelError, ChannelReport, Removal};
@@ -70,6 +71,9 @@ pub enum RunError {
     /// Its channels cannot be removed as asked.
     #[error(transparent)]
     Channels(#[from] ChannelError),
+    /// It cannot be reconstructed.
+    #[error(transparent)]
+    Reconstruct(#[from] ReconstructError),
     /// Training fails.
     #[error(transparent)]
     Train(#[from] TrainError),

@@ -4,13 +4,17 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use secateur_format::TensorId;
+use secateur_format::graph::Graph;
 use serde_json::json;
 
 use super::folder::REWIND;
 use super::{Folder, Observer, PLAIN, RunError, Runner, size};
 use crate::eval::EvalError;
-use crate::prune::{PruneOptions, choose};
+use crate::mask::Pattern;
+use crate::prune::{Masks, PruneOptions, choose};
 use crate::recipe::{Between, Phase};
+use crate::reconstruct::{LayerError, permute_channels, reconstruct};
 use crate::schedule::{Cut, Ramp, correct_biases, reestimate_norms};
 use crate::train::{Ending, Hooks, Plan, Progress, Samples, State, Sums, TrainError, Trainer, evaluate};
 
@@ -27,13 +31,17 @@ impl Runner<'_> {
     fn prune(&mut self, index: usize, round: u32, sparsity: f64, state: &mut State) -> Result<(), RunError> {
         // Channels were removed before the first round, not in a phase of their own.
         let before = size(if round == 1 { &self.dense } else { state.graph() })?;
-        let report = set_masks(state, &self.recipe.options(Some(sparsity)))?;
+        let options = self.recipe.options(Some(sparsity));
+        let permuted = self.permute(&options, state)?;
+        let dense = state.graph().clone();
+        let report = set_masks(state, &options)?;
         let after = size(state.graph())?;
         let cut = Cut {
             drop: ((before.0 - after.0).max(0.0) / before.0.max(f64::MIN_POSITIVE)).sqrt(),
             fraction: (before.1 - after.1) as f64 / before.1.max(1) as f64,
         };
-        self.correct(state)?;
+        let errors = self.reconstruct(dense, options.pattern, state)?;
+        self.correct(permuted.as_ref().unwrap_or(&self.base), state)?;
         let tested = self.tested(state.graph())?.map(|test| test.accuracy.fraction());
         if self.recipe.retrain.is_some() {
             self.treat(round, state)?;
@@ -41,6 +49,7 @@ impl Runner<'_> {
         self.folder.record(json!({
             "phase": index, "round": round, "sparsity": report, "cut": cut, "test_accuracy": tested,
             "structured": self.channels,
+            "reconstruction": errors,
         }))?;
         let removed = self.channels.as_ref().map(|report| {
             let part = report.after.parameters as f64 / report.before.parameters.max(1) as f64;
@@ -58,7 +67,40 @@ impl Runner<'_> {
         Ok(())
     }
 
-    fn correct(&mut self, state: &mut State) -> Result<(), RunError> {
+    /// Puts channels in another order, if the recipe says so; the dense network in that order.
+    fn permute(&self, options: &PruneOptions, state: &mut State) -> Result<Option<Graph>, RunError> {
+        let (true, Pattern::Nm { n, m }) = (self.recipe.prune.permute, options.pattern) else {
+            return Ok(None);
+        };
+        let (masks, _) = choose(state.graph(), |id| state.mask(id), options)?;
+        let permuted = permute_channels(state.graph(), &masks, n, m)?;
+        state.change_weights(|own| own.clone_from(&permuted))?;
+        Ok(Some(permuted))
+    }
+
+    /// Replaces the weights and, if the method chooses them, the masks of what has just been pruned.
+    fn reconstruct(
+        &mut self,
+        mut dense: Graph,
+        pattern: Pattern,
+        state: &mut State,
+    ) -> Result<Option<Vec<LayerError>>, RunError> {
+        let (Some(method), Some(train)) = (self.recipe.prune.reconstruct, self.inputs.train.as_ref()) else {
+            return Ok(None);
+        };
+        let ids = (0..dense.tensors.len() as u16).map(TensorId);
+        let mut masks: Masks = ids.filter_map(|id| Some((id, state.mask(id)?.to_vec()))).collect();
+        let (samples, count) = (self.samples(train), self.recipe.correct.samples);
+        let errors = reconstruct(&mut dense, &mut masks, pattern, method.0, &samples, count)?;
+        masks.into_iter().for_each(|(id, mask)| {
+            state.set_mask(id, Some(mask));
+        });
+        state.change_weights(|own| *own = dense)?;
+        errors.iter().for_each(|error| self.say(&error.to_string()));
+        Ok(Some(errors))
+    }
+
+    fn correct(&self, dense: &Graph, state: &mut State) -> Result<(), RunError> {
         let correct = &self.recipe.correct;
         let Some(train) = self.inputs.train.as_ref().filter(|_| correct.biases || correct.norms) else {
             return Ok(());
@@ -69,7 +111,7 @@ impl Runner<'_> {
         };
         let mut graph = state.graph().clone();
         if correct.biases {
-            correct_biases(&mut graph, &self.base, &samples, correct.samples)?;
+            correct_biases(&mut graph, dense, &samples, correct.samples)?;
         }
         if correct.norms {
             reestimate_norms(&mut graph, &samples, correct.samples)?;

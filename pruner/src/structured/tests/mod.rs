@@ -2,3 +2,4 @@ mod choice;
 mod groups;
 mod net;
 mod oracle;
+mod permutation;

@@ -107,7 +107,7 @@ fn some(net: &mut Net, coupling: &Coupling) -> (Vec<bool>, usize) {
 }
 
 /// A network of random blocks, and whether zeros stay zeros in it.
-fn random(seed: u64) -> (Net, bool) {
+pub(super) fn random(seed: u64) -> (Net, bool) {
     let mut net = Net::new(seed, &[3, 8, 8]);
     let mut zero = true;
     let mut x = net.conv("stem", ValueId(0), 8, 1, 3);

@@ -16,7 +16,7 @@ const PATCHES: usize = 1 << 17;
 /// A convolution on inputs of one shape.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::train) struct Geometry {
-    pub(super) groups: usize,
+    pub(in crate::train) groups: usize,
     /// Input channels of a group.
     pub(super) group_in: usize,
     /// Output channels of a group.
@@ -65,12 +65,12 @@ impl Geometry {
         self.input[0] * self.input[1]
     }
 
-    pub(super) fn pixels(&self) -> usize {
+    pub(in crate::train) fn pixels(&self) -> usize {
         self.output[0] * self.output[1]
     }
 
     /// Columns of the weight matrix.
-    fn cols(&self) -> usize {
+    pub(in crate::train) fn cols(&self) -> usize {
         self.kernel[0] * self.kernel[1] * self.group_in
     }
 
@@ -219,7 +219,14 @@ impl Lines {
 }
 
 /// `[K, samples · pixels]` of one group and some samples, `K` ordered (ky, kx, ci).
-fn gather(g: &Geometry, x: &[f32], samples: usize, group: usize, some: Range<usize>, patches: &mut [f32]) {
+pub(in crate::train) fn gather(
+    g: &Geometry,
+    x: &[f32],
+    samples: usize,
+    group: usize,
+    some: Range<usize>,
+    patches: &mut [f32],
+) {
     let (pixels, pixels_in) = (g.pixels(), g.pixels_in());
     let mut rows = patches.chunks_exact_mut(some.len() * pixels);
     for position in 0..g.kernel[0] * g.kernel[1] {

@@ -1,0 +1,204 @@
+//! From layer to layer: each is reconstructed for the inputs that the layers before it give now.
+
+use std::fmt;
+
+use nalgebra::DMatrix;
+use secateur_format::graph::Graph;
+
+use super::{Method, Problem, ReconstructError, Removal};
+use crate::calibrate::gram;
+use crate::eval::EvalError;
+use crate::layer::{Layer, layers};
+use crate::mask::Pattern;
+use crate::prune::Masks;
+use crate::train::Samples;
+
+/// How far the outputs of a pruned layer are from those of its own dense weights, as a share of their energy:
+/// `tr((W−W′) H (W−W′)ᵀ) / tr(W H Wᵀ)`.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct LayerError {
+    /// The layer.
+    pub layer: String,
+    /// Masked as the criterion chose, with weights as they were.
+    pub masked: f64,
+    /// Reconstructed.
+    pub reconstructed: f64,
+}
+
+impl fmt::Display for LayerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            layer,
+            masked,
+            reconstructed,
+        } = self;
+        write!(
+            f,
+            "{layer}: output error {masked:.4} masked, {reconstructed:.4} reconstructed"
+        )
+    }
+}
+
+/// Reconstructs the layers that `masks` prunes, in execution order, over the first `count` samples. The weights of
+/// `graph` are dense before. Methods that choose masks replace them, by as many units of `pattern` in each group of
+/// a layer; a layer that the pattern does not divide is pruned by single weights.
+///
+/// # Errors
+/// A [`ReconstructError`].
+pub fn reconstruct(
+    graph: &mut Graph,
+    masks: &mut Masks,
+    pattern: Pattern,
+    method: &Method,
+    samples: &Samples<'_>,
+    count: usize,
+) -> Result<Vec<LayerError>, ReconstructError> {
+    let mut errors = Vec::new();
+    let shapes = graph.shapes().map_err(EvalError::from)?;
+    for layer in layers(graph, &shapes) {
+        let own = masks.iter_mut().find(|(id, _)| *id == layer.tensor);
+        let Some((id, mask)) = own.filter(|(_, mask)| mask.contains(&false)) else {
+            continue;
+        };
+        let pattern = match pattern.fits(&layer) {
+            Ok(()) => pattern,
+            Err(_) => Pattern::Unstructured,
+        };
+        let grams = gram(graph, &layer, samples, count)?;
+        let weights = &mut graph.tensors[usize::from(id.0)].data;
+        let mut sums = [0.0; 3];
+        let size = layer.group_rows as usize * layer.cols as usize;
+        let groups = weights.chunks_exact_mut(size).zip(mask.chunks_exact_mut(size));
+        for ((weights, mask), gram) in groups.zip(grams) {
+            let problem = Problem {
+                weights: DMatrix::from_row_iterator(
+                    layer.group_rows as usize,
+                    layer.cols as usize,
+                    weights.iter().map(|&w| f64::from(w)),
+                ),
+                // Symmetric, so that the order of rows and columns does not matter.
+                gram: DMatrix::from_vec(gram.nrows(), gram.ncols(), gram.into_raw_vec_and_offset().0),
+            };
+            let removal = removal(pattern, mask);
+            let solution = method.solve(&problem, removal, mask.to_vec());
+            let solution = solution.map_err(|_| ReconstructError::Inputs {
+                layer: layer.name.clone(),
+            })?;
+            let none = DMatrix::zeros(problem.weights.nrows(), problem.weights.ncols());
+            let found = [&none, &problem.masked(mask), &solution.weights].map(|weights| problem.error(weights));
+            sums.iter_mut().zip(found).for_each(|(sum, found)| *sum += found);
+            let rows = solution.weights.transpose();
+            weights.iter_mut().zip(&rows).for_each(|(w, &found)| *w = found as f32);
+            mask.copy_from_slice(&solution.mask);
+        }
+        errors.push(layer_error(layer, sums));
+    }
+    Ok(errors)
+}
+
+/// As many units as a mask prunes.
+fn removal(pattern: Pattern, mask: &[bool]) -> Removal {
+    let (r, c) = pattern.extents();
+    let pruned = mask.iter().filter(|&&keep| !keep).count();
+    Removal {
+        pattern,
+        units: pruned / (usize::from(r) * usize::from(c)),
+    }
+}
+
+fn layer_error(layer: Layer, [energy, masked, reconstructed]: [f64; 3]) -> LayerError {
+    // Outputs that are always zero cannot be wrong.
+    let share = |error: f64| if energy > 0.0 { error / energy } else { 0.0 };
+    LayerError {
+        layer: layer.name,
+        masked: share(masked),
+        reconstructed: share(reconstructed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secateur_format::Shape;
+
+    use super::*;
+    use crate::data::{Dataset, Preprocess};
+    use crate::prune::{apply, choose};
+    use crate::recipe::{Prune, Recipe};
+    use crate::reconstruct::METHODS;
+    use crate::train::{Init, zoo};
+
+    #[test]
+    fn every_layer_is_reconstructed_for_the_inputs_it_gets() {
+        let shape = Shape::new(&[3, 8, 8]).unwrap();
+        let dense = zoo::find("ds-cnn")
+            .unwrap()
+            .build(shape, 4, Init::default(), 1)
+            .unwrap();
+        let images = (0..32 * 192).map(|i| (i as f32 * 0.77).sin() + 0.3).collect();
+        let dataset = Dataset::new(images, vec![3, 8, 8], None).unwrap();
+        let samples = Samples {
+            dataset: &dataset,
+            preprocess: &Preprocess::default(),
+        };
+        for (pattern, sparsity) in [("unstructured", Some(0.6)), ("4x1", Some(0.6)), ("2:4", None)] {
+            let prune = Prune {
+                pattern: pattern.parse().unwrap(),
+                ..Prune::default()
+            };
+            let options = Recipe {
+                prune,
+                ..Recipe::default()
+            }
+            .options(sparsity);
+            let (chosen, _) = choose(&dense, |_| None, &options).unwrap();
+            for method in &METHODS {
+                let what = format!("{} {pattern}", method.name);
+                let (mut graph, mut masks) = (dense.clone(), chosen.clone());
+                let errors = reconstruct(&mut graph, &mut masks, options.pattern, method, &samples, 24).unwrap();
+                let mut applied = graph.clone();
+                apply(&mut applied, &masks);
+                assert_eq!(applied, graph, "{what}: weights that are pruned");
+                assert_eq!(masks == chosen, !method.chooses(), "{what}");
+                for ((id, before), (_, after)) in chosen.iter().zip(&masks) {
+                    let pruned = |mask: &[bool]| mask.iter().filter(|&&keep| !keep).count();
+                    assert_eq!(pruned(before), pruned(after), "{what}: {id:?}");
+                }
+                for (error, layer) in errors.iter().zip(pruned_layers(&dense, &chosen)) {
+                    assert_eq!(error.layer, layer.name);
+                    assert!(error.reconstructed <= error.masked, "{what}: {error}");
+                    // What the finished network gives the layer is what it was reconstructed for.
+                    let slot = usize::from(layer.tensor.0);
+                    let own = [&dense, &graph].map(|graph| &graph.tensors[slot].data);
+                    let found = relative_error(&gram(&graph, &layer, &samples, 24).unwrap(), &layer, own);
+                    assert!(
+                        (found - error.reconstructed).abs() < 1e-4,
+                        "{what}: {error}, not {found}"
+                    );
+                }
+            }
+        }
+    }
+
+    fn pruned_layers(graph: &Graph, masks: &Masks) -> Vec<Layer> {
+        let pruned = |layer: &Layer| {
+            masks
+                .iter()
+                .any(|(id, mask)| *id == layer.tensor && mask.contains(&false))
+        };
+        let layers = layers(graph, &graph.shapes().unwrap()).into_iter();
+        layers.filter(pruned).collect()
+    }
+
+    fn relative_error(grams: &[ndarray::Array2<f64>], layer: &Layer, [dense, pruned]: [&Vec<f32>; 2]) -> f64 {
+        let energy = |weights: Vec<f64>| -> f64 {
+            let rows = weights.chunks(layer.cols as usize).enumerate();
+            let row = |(row, w): (usize, &[f64])| {
+                let w = ndarray::Array1::from(w.to_vec());
+                w.dot(&grams[row / layer.group_rows as usize].dot(&w))
+            };
+            rows.map(row).sum()
+        };
+        let difference = dense.iter().zip(pruned).map(|(&a, &b)| f64::from(a) - f64::from(b));
+        energy(difference.collect()) / energy(dense.iter().map(|&w| w.into()).collect())
+    }
+}
