@@ -97,8 +97,8 @@ fn a_run_that_removes_channels_ends_with_the_same_bytes() {
     let structured = &report["structured"];
     let [before, after] = ["before", "after"].map(|when| number(&structured[when], "parameters"));
     assert!(after < 0.6 * before, "{structured}");
-    let conv1 = structured["groups"].as_array().unwrap().iter();
-    let conv1 = conv1.filter(|group| group["name"] == "conv1").next().unwrap();
+    let mut groups = structured["groups"].as_array().unwrap().iter();
+    let conv1 = groups.find(|group| group["name"] == "conv1").unwrap();
     assert_eq!(conv1["before"], conv1["after"]);
     // The files are those of the smaller network, which has learned to do what the larger did.
     for model in ["whole/model.toml", "whole/model.sct"] {
