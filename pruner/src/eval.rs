@@ -200,6 +200,26 @@ pub(crate) fn labels<'d>(
     classes: usize,
 ) -> Result<&'d [u32], EvalError> {
     let labels = dataset.labels().ok_or(EvalError::NoLabels)?;
+    fits(dataset, preprocess, input)?;
+    if let Some(sample) = labels.iter().position(|&label| label as usize >= classes) {
+        return Err(EvalError::Label {
+            sample,
+            label: labels[sample],
+            outputs: classes,
+        });
+    }
+    Ok(labels)
+}
+
+/// Whether a data set fits an input.
+///
+/// # Errors
+/// An [`EvalError`].
+pub(crate) fn fits(
+    dataset: &Dataset,
+    preprocess: &Preprocess,
+    input: secateur_runtime::Shape,
+) -> Result<(), EvalError> {
     let dims: Vec<usize> = input.dims().iter().map(|&d| d as usize).collect();
     // A flat sample or a flat input leaves only one way to read the other.
     let same = dims == dataset.sample_shape() || dims.len() == 1 || dataset.sample_shape().len() == 1;
@@ -209,15 +229,7 @@ pub(crate) fn labels<'d>(
             model: input,
         });
     }
-    if let Some(sample) = labels.iter().position(|&label| label as usize >= classes) {
-        return Err(EvalError::Label {
-            sample,
-            label: labels[sample],
-            outputs: classes,
-        });
-    }
-    preprocess.validate(dataset.channels())?;
-    Ok(labels)
+    Ok(preprocess.validate(dataset.channels())?)
 }
 
 /// Index of the largest output; the first of equals. None if one is not a number.

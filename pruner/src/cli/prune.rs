@@ -13,14 +13,15 @@ use super::eval::evaluate;
 use super::model::{Opened, dense_options, read};
 use super::output::{Output, percent, table, thousands};
 use super::recipe_run;
-use crate::criterion::Criterion;
+use crate::calibrate::Calibration;
 use crate::data;
 use crate::engine::Engine;
 use crate::eval::Accuracy;
 use crate::mask::Scope;
 use crate::prune::{PruneOptions, PruneReport, prune};
-use crate::recipe::{Kind, Layer, Recipe, parse};
+use crate::recipe::{Kind, Layer, Recipe, complaint, parse};
 use crate::structured::{ChannelOptions, ChannelReport, remove_channels};
+use crate::train::Samples;
 
 pub(super) fn run(args: &PruneArgs, out: &Output) -> Result<(), CliError> {
     if args.structured.is_some() && (args.run.folder.is_some() || args.run.resume.is_some()) {
@@ -41,7 +42,8 @@ pub(super) fn run(args: &PruneArgs, out: &Output) -> Result<(), CliError> {
     if let Some(folder) = &args.run.folder {
         return recipe_run::begin(folder, recipe, &layers, args.write.preprocess.get(), out);
     }
-    if recipe.needs_samples() || recipe.prune.max_drop.is_some() || recipe.schedule.kind != Kind::OneShot {
+    if recipe.trains() || recipe.corrects() || recipe.prune.max_drop.is_some() || recipe.schedule.kind != Kind::OneShot
+    {
         return Err(CliError::usage(
             "this recipe trains, corrects or searches: give it a folder with --run DIR",
         ));
@@ -57,17 +59,35 @@ fn one_shot(args: &PruneArgs, recipe: &Recipe, layers: &[Layer], out: &Output) -
     check_output(output, args.write.force)?;
     let opened = Opened::new(path, out)?;
     let data = recipe.data.test.as_deref().map(data::load).transpose()?;
-    let described = data.as_ref().and_then(|loaded| loaded.preprocess.clone());
+    let train = recipe.data.train.as_deref().filter(|_| recipe.needs_samples());
+    let train = train.map(data::load).transpose()?;
+    let described = [&train, &data].into_iter().flatten();
+    let described = described.into_iter().find_map(|loaded| loaded.preprocess.clone());
     let preprocess = opened.preprocess(args.write.preprocess.get(), described)?;
     recipe_run::check_rules(recipe, layers, &opened.source.graph)?;
     let options = recipe.options(recipe.prune.sparsity);
+    // Without data to train on, that to test on has to do.
+    if recipe.needs_samples() && train.is_none() && data.is_some() {
+        out.warn("calibrating on the samples that accuracy is measured on; give others with --train");
+    } else {
+        let complete = recipe.check_samples();
+        complete.map_err(|(key, problem)| complaint(layers, &key, &problem))?;
+    }
+    let calibration = train.as_ref().or(data.as_ref()).filter(|_| recipe.needs_samples());
+    let calibration = calibration.map(|loaded| {
+        let samples = Samples {
+            dataset: &loaded.dataset,
+            preprocess: &preprocess,
+        };
+        Calibration::new(samples, recipe.data.calibration, recipe.seed)
+    });
     let mut graph: Graph = opened.source.graph.clone();
     let channels = args.channels(recipe)?;
     let removed = channels
         .as_ref()
-        .map(|options| remove_channels(&mut graph, options))
+        .map(|options| remove_channels(&mut graph, options, calibration.as_ref()))
         .transpose()?;
-    let report = prune(&mut graph, &options)?;
+    let report = prune(&mut graph, &options, calibration.as_ref())?;
     for layer in &report.layers {
         if let (Some(note), false) = (&layer.note, layer.skipped) {
             out.warn(&format!("{}: {note}", layer.name));
@@ -109,19 +129,19 @@ fn one_shot(args: &PruneArgs, recipe: &Recipe, layers: &[Layer], out: &Output) -
 /// How the model was pruned, for the file.
 fn info(options: &PruneOptions, channels: Option<&ChannelOptions>) -> Vec<(String, String)> {
     let lower = |scope: Scope| format!("{scope:?}").to_lowercase();
-    let seed = |criterion, seed| match criterion {
-        Criterion::Random => format!(" seed {seed}"),
-        _ => String::new(),
+    let seed = |seed| match seed {
+        0 => String::new(),
+        seed => format!(" seed {seed}"),
     };
     let sparsity = options.pattern.fixed_sparsity().or(options.sparsity).unwrap_or(0.0);
-    let (criterion, pattern, scope) = (options.criterion, options.pattern, lower(options.scope));
+    let (criterion, pattern, scope) = (&options.criterion, options.pattern, lower(options.scope));
     let mut zeros = format!("{criterion} {pattern} {scope} {sparsity}");
     for rule in &options.rules {
         zeros += &format!(" {}={}", rule.layers, rule.sparsity.unwrap_or(sparsity));
     }
-    zeros += &seed(criterion, options.seed);
+    zeros += &seed(options.seed);
     let removed = channels.map(|channels| {
-        let (criterion, scope) = (channels.criterion, lower(channels.scope));
+        let (criterion, scope) = (&channels.criterion, lower(channels.scope));
         let mut text = format!(
             "{criterion} {scope} {} round_to {}",
             channels.fraction, channels.round_to
@@ -129,7 +149,7 @@ fn info(options: &PruneOptions, channels: Option<&ChannelOptions>) -> Vec<(Strin
         for rule in &channels.skip {
             text += &format!(" {rule}=0");
         }
-        text + &seed(criterion, channels.seed)
+        text + &seed(channels.seed)
     });
     let structured = removed.map(|text| ("structured".to_owned(), text));
     structured.into_iter().chain([("pruning".to_owned(), zeros)]).collect()

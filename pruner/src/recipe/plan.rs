@@ -3,6 +3,7 @@
 use regex::Regex;
 
 use super::{Between, Kind, Length, Optimizer, Rate, Recipe, Training, Values};
+use crate::criterion::Needs;
 use crate::emit::EncodingChoice;
 use crate::mask::Bounds;
 use crate::prune::{PruneOptions, Rule};
@@ -85,9 +86,30 @@ impl Recipe {
         self.train.is_some() || self.retrain.is_some()
     }
 
-    /// Whether samples to train or correct on are needed.
+    /// Whether something is corrected after pruning.
+    pub fn corrects(&self) -> bool {
+        self.correct.biases || self.correct.norms
+    }
+
+    /// Whether samples to train, correct or calibrate on are needed.
     pub fn needs_samples(&self) -> bool {
-        self.trains() || self.correct.biases || self.correct.norms
+        self.trains() || self.corrects() || self.calibrates()
+    }
+
+    /// Whether the criterion needs samples.
+    fn calibrates(&self) -> bool {
+        self.prune.criterion.method().needs != Needs::Weights
+    }
+
+    /// Finds a criterion whose samples are missing; the path of a key, and what is wrong with it.
+    pub fn check_samples(&self) -> Result<(), Wrong> {
+        let criterion = self.prune.criterion.method();
+        if self.calibrates() && self.data.train.is_none() {
+            let (name, needs) = (criterion.name, criterion.needs.text());
+            let problem = format!("{name} needs {needs}: give data.train, or --train on the command line");
+            return Err(("prune.criterion".into(), problem));
+        }
+        Ok(())
     }
 
     /// Finds what no key alone shows; the path of a key, and what is wrong with it.
@@ -140,8 +162,8 @@ impl Recipe {
                 return wrong("distill.temperature", "must be greater than 0");
             }
         }
-        if self.correct.samples == 0 {
-            return wrong("correct.samples", "must be at least 1");
+        if self.data.calibration == 0 {
+            return wrong("data.calibration", "must be at least 1");
         }
         if let Err(error) = self.export.encoding.parse::<EncodingChoice>() {
             return wrong("export.encoding", &error);
@@ -173,6 +195,7 @@ impl Recipe {
         {
             return wrong("prune.sparsity", "is missing: give it, or max_drop, or an N:M pattern");
         }
+        self.check_samples()?;
         if self.needs_samples() && self.data.train.is_none() {
             return wrong("data.train", "is missing: the recipe trains or corrects");
         }
@@ -247,7 +270,7 @@ impl Recipe {
                 sparsity
             },
             pattern,
-            criterion: self.prune.criterion,
+            criterion: self.prune.criterion.clone(),
             scope: self.prune.scope,
             fallback: self.prune.fallback,
             bounds: Bounds {

@@ -17,7 +17,8 @@ pub use choose::{choose, scores};
 pub use coupling::{Axis, Coupling, Group, Slices};
 pub use remove::remove;
 
-use crate::criterion::Criterion;
+use crate::calibrate::Calibration;
+use crate::criterion::{Criterion, CriterionError};
 use crate::layer::multiplications;
 use crate::mask::Scope;
 
@@ -96,6 +97,9 @@ pub enum ChannelError {
     /// The graph is not valid.
     #[error(transparent)]
     Graph(#[from] GraphError),
+    /// The criterion cannot score the model.
+    #[error(transparent)]
+    Criterion(#[from] CriterionError),
     /// The fraction is outside 0..1.
     #[error("{0} is not a fraction of channels from 0 to below 1 (0.5 = half of them removed)")]
     Fraction(f64),
@@ -110,16 +114,20 @@ pub enum ChannelError {
     },
 }
 
-/// Removes channels of `graph`.
+/// Removes channels of `graph`; criteria that need samples take those of `calibration`.
 ///
 /// # Errors
 /// A [`ChannelError`]; the graph is then unchanged.
-pub fn remove_channels(graph: &mut Graph, options: &ChannelOptions) -> Result<ChannelReport, ChannelError> {
+pub fn remove_channels(
+    graph: &mut Graph,
+    options: &ChannelOptions,
+    calibration: Option<&Calibration<'_>>,
+) -> Result<ChannelReport, ChannelError> {
     if !(0.0..1.0).contains(&options.fraction) {
         return Err(ChannelError::Fraction(options.fraction));
     }
     let coupling = Coupling::new(graph)?;
-    let scores = scores(graph, &coupling, options.criterion, options.seed);
+    let scores = scores(graph, &coupling, &options.criterion, options.seed, calibration)?;
     let skipped = |group: &Group| {
         let matches = |rule: &&Regex| group.layers.iter().any(|layer| rule.is_match(layer));
         options.skip.iter().find(matches)

@@ -18,6 +18,7 @@ pub use finish::{Report, Variant, finish, masks};
 pub use folder::Folder;
 
 use super::{Between, Phase, Recipe, RecipeError, budget_target};
+use crate::calibrate::Calibration;
 use crate::data::{Dataset, Preprocess};
 use crate::emit::EmitError;
 use crate::eval::EvalError;
@@ -264,6 +265,19 @@ impl<'a> Runner<'a> {
             dataset,
             preprocess: &self.inputs.preprocess,
         }
+    }
+
+    /// The samples that criteria and corrections see.
+    fn calibration(&self) -> Option<Calibration<'a>> {
+        let samples = Samples {
+            dataset: self.inputs.train.as_ref()?,
+            preprocess: &self.inputs.preprocess,
+        };
+        Some(Calibration::new(
+            samples,
+            self.recipe.data.calibration,
+            self.recipe.seed,
+        ))
     }
 
     fn tested(&self, graph: &Graph) -> Result<Option<Evaluation>, RunError> {

@@ -7,6 +7,7 @@ use std::time::Instant;
 use serde_json::json;
 
 use super::{Folder, Observer, PLAIN, RunError, Runner, size};
+use crate::calibrate::Calibration;
 use crate::eval::EvalError;
 use crate::prune::{PruneOptions, choose};
 use crate::recipe::{Between, Phase};
@@ -25,7 +26,8 @@ impl Runner<'_> {
 
     fn prune(&mut self, index: usize, round: u32, sparsity: f64, state: &mut State) -> Result<(), RunError> {
         let before = size(state.graph())?;
-        let report = set_masks(state, &self.recipe.options(Some(sparsity)))?;
+        let calibration = self.calibration();
+        let report = set_masks(state, &self.recipe.options(Some(sparsity)), calibration.as_ref())?;
         let after = size(state.graph())?;
         let cut = Cut {
             drop: ((before.0 - after.0).max(0.0) / before.0.max(f64::MIN_POSITIVE)).sqrt(),
@@ -52,19 +54,15 @@ impl Runner<'_> {
 
     fn correct(&mut self, state: &mut State) -> Result<(), RunError> {
         let correct = &self.recipe.correct;
-        let Some(train) = self.inputs.train.as_ref().filter(|_| correct.biases || correct.norms) else {
+        let Some(calibration) = self.calibration().filter(|_| self.recipe.corrects()) else {
             return Ok(());
-        };
-        let samples = Samples {
-            dataset: train,
-            preprocess: &self.inputs.preprocess,
         };
         let mut graph = state.graph().clone();
         if correct.biases {
-            correct_biases(&mut graph, &self.dense, &samples, correct.samples)?;
+            correct_biases(&mut graph, &self.dense, &calibration)?;
         }
         if correct.norms {
-            reestimate_norms(&mut graph, &samples, correct.samples)?;
+            reestimate_norms(&mut graph, &calibration)?;
         }
         Ok(state.change_weights(|own| *own = graph)?)
     }
@@ -107,6 +105,7 @@ impl Runner<'_> {
                 .map(|share| ((share * steps as f64) as u64).min(steps - 1)),
             every: self.recipe.schedule.every.steps(per_epoch).max(1),
             options: self.recipe.options(Some(target)),
+            calibration: self.calibration(),
         });
         let rewinds = first && self.recipe.schedule.between == Between::Rewind;
         let done = state.position().step;
@@ -138,8 +137,12 @@ impl Runner<'_> {
 }
 
 /// Prunes a state; the sparsity it has then.
-fn set_masks(state: &mut State, options: &PruneOptions) -> Result<f64, crate::prune::PruneError> {
-    let (masks, report) = choose(state.graph(), |id| state.mask(id), options)?;
+fn set_masks(
+    state: &mut State,
+    options: &PruneOptions,
+    calibration: Option<&Calibration<'_>>,
+) -> Result<f64, crate::prune::PruneError> {
+    let (masks, report) = choose(state.graph(), |id| state.mask(id), options, calibration)?;
     for (id, mask) in masks {
         state.set_mask(id, Some(mask));
     }
@@ -147,13 +150,14 @@ fn set_masks(state: &mut State, options: &PruneOptions) -> Result<f64, crate::pr
 }
 
 /// How the sparsity rises while it trains.
-struct Gradual {
+struct Gradual<'a> {
     target: f64,
     ramp: Ramp,
     /// Where it begins and ends.
     steps: [u64; 2],
     every: u64,
     options: PruneOptions,
+    calibration: Option<Calibration<'a>>,
 }
 
 /// Shows and keeps how a training goes, and prunes if it is gradual.
@@ -166,7 +170,7 @@ struct Watch<'a> {
     observer: &'a mut dyn Observer,
     interrupted: &'a AtomicBool,
     test: Option<Samples<'a>>,
-    gradual: Option<Gradual>,
+    gradual: Option<Gradual<'a>>,
     /// The step whose state is kept to rewind to.
     rewind: Option<u64>,
     start: Instant,
@@ -189,7 +193,7 @@ impl Hooks for Watch<'_> {
         let done = (step - begin) as f64 / (end - begin).max(1) as f64;
         let fixed = gradual.options.pattern.fixed_sparsity().is_some();
         gradual.options.sparsity = (!fixed).then(|| gradual.ramp.at(gradual.target, done));
-        set_masks(state, &gradual.options)?;
+        set_masks(state, &gradual.options, gradual.calibration.as_ref())?;
         Ok(())
     }
 
