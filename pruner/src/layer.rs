@@ -29,6 +29,11 @@ impl Layer {
     pub fn weights(&self) -> usize {
         self.rows as usize * self.cols as usize
     }
+
+    /// Groups of outputs that share the same inputs.
+    pub fn groups(&self) -> usize {
+        (self.rows / self.group_rows.max(1)) as usize
+    }
 }
 
 /// Multiplications of all linear and convolution nodes, for one sample.

@@ -1,11 +1,14 @@
-//! One-shot pruning: rules, criterion, pattern and scope in, zeros out.
+//! Pruning: rules, criterion, pattern and scope in, zeros out.
+
+use std::borrow::Cow;
 
 use regex::Regex;
 use secateur_format::TensorId;
 use secateur_format::graph::{Graph, GraphError};
 use thiserror::Error;
 
-use crate::criterion::Criterion;
+use crate::calibrate::Calibration;
+use crate::criterion::{Criterion, CriterionError, Subject};
 use crate::layer::{Layer, layers};
 use crate::mask::{Bounds, Extents, Guard, Pattern, Pool, Quota, Scope, erk, select};
 
@@ -110,6 +113,15 @@ pub enum PruneError {
     /// A sparsity is missing, outside 0..1, or contradicts the pattern.
     #[error("{0}")]
     Sparsity(String),
+    /// The criterion cannot score the model.
+    #[error(transparent)]
+    Criterion(#[from] CriterionError),
+    /// LAMP divides by sums of scores.
+    #[error("{criterion} gives scores below zero, which scope lamp cannot compare: use another scope")]
+    Signed {
+        /// The criterion.
+        criterion: &'static str,
+    },
     /// The model has no prunable layers.
     #[error("the model has no linear or convolution layers to prune")]
     NoLayers,
@@ -126,12 +138,16 @@ pub enum PruneError {
 /// Masks by constant: `true` keeps a weight.
 pub type Masks = Vec<(TensorId, Vec<bool>)>;
 
-/// Sets the pruned weights of `graph` to zero.
+/// Sets the pruned weights of `graph` to zero; criteria that need samples take those of `calibration`.
 ///
 /// # Errors
 /// A [`PruneError`]; the graph is then unchanged.
-pub fn prune(graph: &mut Graph, options: &PruneOptions) -> Result<PruneReport, PruneError> {
-    let (masks, report) = choose(graph, |_| None, options)?;
+pub fn prune(
+    graph: &mut Graph,
+    options: &PruneOptions,
+    calibration: Option<&Calibration<'_>>,
+) -> Result<PruneReport, PruneError> {
+    let (masks, report) = choose(graph, |_| None, options, calibration)?;
     apply(graph, &masks);
     Ok(report)
 }
@@ -147,7 +163,7 @@ pub fn apply(graph: &mut Graph, masks: &Masks) {
 }
 
 /// Chooses the weights that stay, by the scores of those of `graph`; what `pruned` masks already stays
-/// pruned, and counts as pruned. The report is of the graph after that.
+/// pruned (its weights are zero), and counts as pruned. The report is of the graph after that.
 ///
 /// # Errors
 /// A [`PruneError`].
@@ -155,6 +171,7 @@ pub fn choose<'m>(
     graph: &Graph,
     pruned: impl Fn(TensorId) -> Option<&'m [bool]>,
     options: &PruneOptions,
+    calibration: Option<&Calibration<'_>>,
 ) -> Result<(Masks, PruneReport), PruneError> {
     let target = check_sparsity(options)?;
     let layers = layers(graph, &graph.shapes()?);
@@ -179,32 +196,77 @@ pub fn choose<'m>(
             pattern: options.pattern,
         });
     }
-    let criterion = match (options.scope, options.criterion) {
+    let criterion = match options.scope {
         // LAMP is of squares.
-        (Scope::Lamp, Criterion::L1) => Criterion::L2,
-        (_, criterion) => criterion,
+        Scope::Lamp if options.criterion == Criterion::default() => Criterion::named("l2").unwrap_or_default(),
+        _ => options.criterion.clone(),
     };
-    let mut quotas = Vec::new();
-    for (layer, decision) in layers.iter().zip(&decisions) {
-        if let (Some(pattern), Some(tensor)) = (decision.pattern, graph.tensor(layer.tensor)) {
-            let mut scores = criterion.scores(&tensor.data, &layer.name, options.seed);
-            if let Some(mask) = pruned(layer.tensor) {
+    let rounds = match options.pattern.fixed_sparsity() {
+        Some(_) => 1,
+        None => criterion.rounds(),
+    };
+    let chosen: Vec<(&Layer, &Decision, Pattern)> = layers
+        .iter()
+        .zip(&decisions)
+        .filter_map(|(layer, decision)| Some((layer, decision, decision.pattern?)))
+        .collect();
+    let scored: Vec<Layer> = chosen.iter().map(|(layer, ..)| (*layer).clone()).collect();
+    let mut masks: Masks = Vec::new();
+    for layer in &scored {
+        let kept = pruned(layer.tensor).map_or_else(|| vec![true; layer.weights()], <[bool]>::to_vec);
+        masks.push((layer.tensor, kept));
+    }
+    let (mut left, mut guards) = (Cow::Borrowed(graph), Vec::new());
+    for round in 1..=rounds {
+        let subject = Subject {
+            graph: &left,
+            layers: &scored,
+            calibration,
+            seed: options.seed,
+        };
+        let scores = criterion.scores(&subject)?;
+        if options.scope == Scope::Lamp && scores.iter().flatten().any(|&score| score < 0.0) {
+            let criterion = criterion.method().name;
+            return Err(PruneError::Signed { criterion });
+        }
+        // Densities fall exponentially, to what was asked for (arXiv 2006.05467).
+        let share = f64::from(round) / f64::from(rounds);
+        let part = |sparsity: f64| {
+            if round == rounds {
+                sparsity
+            } else {
+                1.0 - (1.0 - sparsity).powf(share)
+            }
+        };
+        let scored = chosen.iter().zip(scores).zip(&masks);
+        let quotas: Vec<Quota<'_>> = scored
+            .map(|((&(layer, decision, pattern), mut scores), (_, mask))| {
                 let gone = scores.iter_mut().zip(mask).filter(|(_, keep)| !**keep);
                 gone.for_each(|(score, _)| *score = f64::NEG_INFINITY);
-            }
-            quotas.push(Quota {
-                layer,
-                pattern,
-                sparsity: decision.sparsity,
-                scores,
-                pool: decision.pool,
-                bounds: decision.bounds,
-                last: layers.last() == Some(layer),
-            });
+                Quota {
+                    layer,
+                    pattern,
+                    sparsity: part(decision.sparsity),
+                    scores,
+                    unit: criterion.unit(),
+                    pool: decision.pool,
+                    bounds: Bounds {
+                        min: part(decision.bounds.min),
+                        max: part(decision.bounds.max),
+                    },
+                    last: layers.last() == Some(layer),
+                }
+            })
+            .collect();
+        let (found, acted) = select(&quotas);
+        guards = acted;
+        for ((_, mask), found) in masks.iter_mut().zip(found) {
+            mask.iter_mut().zip(found).for_each(|(keep, found)| *keep &= found);
+        }
+        if round < rounds {
+            apply(left.to_mut(), &masks);
         }
     }
-    let (masks, guards) = select(&quotas);
-    let masks: Masks = quotas.iter().map(|quota| quota.layer.tensor).zip(masks).collect();
     let report = report(graph, &masks, &layers, decisions, &guards);
     Ok((masks, report))
 }
@@ -235,7 +297,7 @@ struct Decision {
     sparsity: f64,
     /// Whether the sparsity is the scope's to give.
     shared: bool,
-    pool: Option<Pool>,
+    pool: Pool,
     bounds: Bounds,
     skipped: bool,
     note: Option<String>,
@@ -294,15 +356,16 @@ fn decide(layer: &Layer, options: &PruneOptions, target: f64) -> Decision {
     let sparsity = own.unwrap_or(target);
     let shared = own.is_none();
     let pool = match options.scope {
-        Scope::Global => Some(Pool::Scores),
-        Scope::Lamp => Some(Pool::Lamp),
-        Scope::Uniform | Scope::Erk => None,
+        Scope::Global => Pool::Scores,
+        Scope::Lamp => Pool::Lamp,
+        Scope::Row => Pool::Row,
+        Scope::Uniform | Scope::Erk => Pool::Layer,
     };
     let dense = Decision {
         pattern: None,
         sparsity: 0.0,
         shared: false,
-        pool: None,
+        pool: Pool::Layer,
         bounds: Bounds::default(),
         skipped: false,
         note: None,
@@ -320,7 +383,7 @@ fn decide(layer: &Layer, options: &PruneOptions, target: f64) -> Decision {
         pattern: Some(options.pattern),
         sparsity,
         shared,
-        pool: pool.filter(|_| shared),
+        pool: if shared || pool == Pool::Row { pool } else { Pool::Layer },
         bounds: match (shared, rule.and_then(|rule| rule.bounds)) {
             (false, None) => Bounds::default(),
             (_, Some(bounds)) => bounds,
@@ -335,7 +398,7 @@ fn decide(layer: &Layer, options: &PruneOptions, target: f64) -> Decision {
             Decision {
                 pattern: None,
                 sparsity: 0.0,
-                pool: None,
+                pool: Pool::Layer,
                 note,
                 ..pruned
             }
@@ -343,7 +406,10 @@ fn decide(layer: &Layer, options: &PruneOptions, target: f64) -> Decision {
         (Err(misfit), Fallback::Unstructured) => Decision {
             pattern: Some(Pattern::Unstructured),
             // The units of N:M do not compete with other layers, so neither may its substitute.
-            pool: pruned.pool.filter(|_| options.pattern.fixed_sparsity().is_none()),
+            pool: match options.pattern.fixed_sparsity() {
+                Some(_) => Pool::Layer,
+                None => pruned.pool,
+            },
             note: Some(format!(
                 "pruned unstructured, {} does not fit: {misfit}",
                 options.pattern

@@ -53,14 +53,14 @@ impl Case {
         let options = PruneOptions {
             sparsity: Some(sparsity),
             pattern,
-            criterion: Criterion::L1,
+            criterion: Criterion::default(),
             scope: Scope::Global,
             fallback,
             bounds: Bounds::default(),
             rules: Vec::new(),
             seed: 0,
         };
-        let report = prune(&mut pruned, &options).unwrap();
+        let report = prune(&mut pruned, &options, None).unwrap();
         let substitute = fallback == Fallback::Unstructured;
         structure::check(&source, &pruned, pattern, sparsity, substitute, &report);
 
@@ -264,14 +264,14 @@ fn residual_networks_shrink_as_promised() {
         let options = PruneOptions {
             sparsity: Some(0.9),
             pattern: pattern.parse().unwrap(),
-            criterion: Criterion::L1,
+            criterion: Criterion::default(),
             scope: Scope::Global,
             fallback: Fallback::Dense,
             bounds: Bounds::default(),
             rules: Vec::new(),
             seed: 0,
         };
-        let report = prune(&mut pruned, &options).unwrap();
+        let report = prune(&mut pruned, &options, None).unwrap();
         let dense = emitted(&pruned, &options_of(Some(Family::Dense), ValueType::F32))
             .bytes
             .len();

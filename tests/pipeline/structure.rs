@@ -224,14 +224,14 @@ fn the_checks_see_errors() {
     let options = PruneOptions {
         sparsity: Some(0.5),
         pattern,
-        criterion: Criterion::L1,
+        criterion: Criterion::default(),
         scope: Scope::Global,
         fallback: Fallback::Dense,
         bounds: Bounds::default(),
         rules: Vec::new(),
         seed: 0,
     };
-    let report = prune(&mut after, &options).unwrap();
+    let report = prune(&mut after, &options, None).unwrap();
     let passes = |after: &Graph, pattern: Pattern, sparsity: f64| {
         let run = || check(&before, after, pattern, sparsity, false, &report);
         std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_ok()

@@ -38,7 +38,7 @@ fn removed_channels_are_channels_that_nobody_reads() {
     for model in MODELS {
         let graph = graph(model);
         let coupling = Coupling::new(&graph).unwrap();
-        let channels = scores(&graph, &coupling, Criterion::L1, 0);
+        let channels = scores(&graph, &coupling, &Criterion::default(), 0, None).unwrap();
         let keep = choose(&coupling, &channels, |_| true, 0.5, Scope::Uniform, 1);
         assert!(keep.iter().any(|&keep| !keep), "{model}");
         let smaller = remove(&graph, &coupling, &keep).unwrap();
@@ -54,7 +54,7 @@ fn half() -> ChannelOptions {
     ChannelOptions {
         fraction: 0.5,
         round_to: 1,
-        criterion: Criterion::L1,
+        criterion: Criterion::default(),
         scope: Scope::Uniform,
         rules: Vec::new(),
         seed: 0,
@@ -65,7 +65,7 @@ fn half() -> ChannelOptions {
 fn half_the_channels_are_a_quarter_of_the_work() {
     for model in MODELS {
         let mut graph = graph(model);
-        let report = remove_channels(&mut graph, &half()).unwrap();
+        let report = remove_channels(&mut graph, &half(), None).unwrap();
         let part = report.after.multiplications as f64 / report.before.multiplications as f64;
         assert!((0.2..0.5).contains(&part), "{model}: {part}");
         for group in &report.groups {
@@ -89,19 +89,19 @@ fn smaller_models_run_dense_and_pruned_on_top() {
             scope: Scope::Global,
             ..half()
         };
-        remove_channels(&mut graph, &rounded).unwrap();
+        remove_channels(&mut graph, &rounded, None).unwrap();
         let dense = emitted(&graph, &EmitOptions::default()).bytes.len();
         let options = PruneOptions {
             sparsity: Some(0.8),
             pattern: "4x1".parse().unwrap(),
-            criterion: Criterion::L1,
+            criterion: Criterion::default(),
             scope: Scope::Global,
             bounds: Bounds::default(),
             fallback: Fallback::Unstructured,
             rules: Vec::new(),
             seed: 0,
         };
-        let report = prune(&mut graph, &options).unwrap();
+        let report = prune(&mut graph, &options, None).unwrap();
         assert!((report.sparsity - 0.8).abs() < 0.01, "{model}: {}", report.sparsity);
         let sparse = emitted(&graph, &EmitOptions::default()).bytes.len();
         assert!(sparse < dense && dense < whole, "{model}: {whole}, {dense}, {sparse}");

@@ -221,8 +221,8 @@ pub(super) struct PruneArgs {
     /// What is pruned together: unstructured, N:M (2:4), or RxC blocks (4x1)
     #[arg(long, value_parser = Pattern::from_str)]
     pattern: Option<Pattern>,
-    /// Which weights go first
-    #[arg(long, value_enum)]
+    /// Which weights go first; `secateur recipe list` shows all criteria and their settings
+    #[arg(long, value_name = "NAME[:KEY=VALUE,…]", value_parser = Criterion::from_str)]
     criterion: Option<Criterion>,
     /// How layers share the sparsity
     #[arg(long, value_enum)]
@@ -280,7 +280,9 @@ impl PruneArgs {
         set(
             "--criterion",
             "prune.criterion",
-            self.criterion.as_ref().map(|criterion| name(criterion)),
+            self.criterion
+                .as_ref()
+                .and_then(|criterion| toml::Value::try_from(criterion).ok()),
         );
         set("--scope", "prune.scope", self.scope.and_then(value_name));
         set("--fallback", "prune.fallback", self.fallback.and_then(value_name));

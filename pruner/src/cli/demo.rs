@@ -77,14 +77,14 @@ fn make(source: &Source, pattern: Pattern, sparsity: f64, values: ValueType) -> 
         let options = PruneOptions {
             sparsity: Some(sparsity),
             pattern,
-            criterion: Criterion::L1,
+            criterion: Criterion::default(),
             scope: Scope::Global,
             fallback: Fallback::Dense,
             bounds: Bounds::default(),
             rules: Vec::new(),
             seed: 0,
         };
-        prune(&mut graph, &options)?;
+        prune(&mut graph, &options, None)?;
     } else {
         options.encoding = EncodingChoice::Only(Family::Dense);
     }

@@ -13,13 +13,13 @@ use super::eval::evaluate;
 use super::model::{Opened, dense_options, read};
 use super::output::{Output, percent, table, thousands};
 use super::recipe_run::{self, Prepared};
-use crate::criterion::Criterion;
+use crate::calibrate::Calibration;
 use crate::data;
 use crate::engine::Engine;
 use crate::eval::Accuracy;
 use crate::mask::{Pattern, Scope};
 use crate::prune::{PruneOptions, PruneReport, apply, choose};
-use crate::recipe::{Kind, Layer, Recipe, parse};
+use crate::recipe::{Kind, Layer, Recipe, complaint, parse};
 use crate::reconstruct::{permute_channels, reconstruct};
 use crate::structured::{ChannelOptions, ChannelReport, remove_channels};
 use crate::train::Samples;
@@ -59,34 +59,45 @@ fn one_shot(args: &PruneArgs, recipe: &Recipe, layers: &[Layer], out: &Output) -
     let data = load(recipe.data.test.as_deref())?;
     let train = load(recipe.data.train.as_deref().filter(|_| recipe.needs_samples()))?;
     let described = [&train, &data].into_iter().flatten();
-    let described = described.filter_map(|loaded| loaded.preprocess.clone()).next();
+    let described = described.into_iter().find_map(|loaded| loaded.preprocess.clone());
     let preprocess = opened.preprocess(args.write.preprocess.get(), described)?;
     recipe_run::check_rules(recipe, layers, &opened.source.graph)?;
     let options = recipe.options(recipe.sparsity());
+    // Without data to train on, that to test on has to do.
+    if recipe.needs_samples() && train.is_none() && data.is_some() {
+        out.warn("calibrating on the samples that accuracy is measured on; give others with --train");
+    } else {
+        let complete = recipe.check_samples();
+        complete.map_err(|(key, problem)| complaint(layers, &key, &problem))?;
+    }
+    let calibration = train.as_ref().or(data.as_ref()).filter(|_| recipe.needs_samples());
+    let calibration = calibration.map(|loaded| {
+        let samples = Samples {
+            dataset: &loaded.dataset,
+            preprocess: &preprocess,
+        };
+        Calibration::new(samples, recipe.data.calibration, recipe.seed)
+    });
     let mut graph: Graph = opened.source.graph.clone();
     let channels = recipe.channels();
     let removed = channels
         .as_ref()
-        .map(|options| remove_channels(&mut graph, options))
+        .map(|options| remove_channels(&mut graph, options, calibration.as_ref()))
         .transpose()?;
     match options.pattern {
         Pattern::Nm { n, m } if recipe.prune.permute => {
-            let (masks, _) = choose(&graph, |_| None, &options)?;
+            let (masks, _) = choose(&graph, |_| None, &options, calibration.as_ref())?;
             graph = permute_channels(&graph, &masks, n, m).map_err(CliError::check)?;
         }
         _ if recipe.prune.permute => return Err(CliError::usage("--permute is for N:M patterns, such as 2:4")),
         _ => {}
     }
-    let (mut masks, report) = choose(&graph, |_| None, &options)?;
+    let (mut masks, report) = choose(&graph, |_| None, &options, calibration.as_ref())?;
     let errors = match recipe.prune.reconstruct {
         Some(method) => {
             let none = || CliError::usage("--reconstruct needs samples: give --train D");
-            let samples = Samples {
-                dataset: &train.as_ref().ok_or_else(none)?.dataset,
-                preprocess: &preprocess,
-            };
-            let count = recipe.correct.samples;
-            reconstruct(&mut graph, &mut masks, options.pattern, method.0, &samples, count)?
+            let calibration = calibration.as_ref().ok_or_else(none)?;
+            reconstruct(&mut graph, &mut masks, options.pattern, method.0, calibration)?
         }
         None => Vec::new(),
     };
@@ -135,22 +146,22 @@ fn one_shot(args: &PruneArgs, recipe: &Recipe, layers: &[Layer], out: &Output) -
 /// How the model was pruned, for the file.
 fn info(recipe: &Recipe, options: &PruneOptions, channels: Option<&ChannelOptions>) -> Vec<(String, String)> {
     let lower = |scope: Scope| format!("{scope:?}").to_lowercase();
-    let seed = |criterion, seed| match criterion {
-        Criterion::Random => format!(" seed {seed}"),
-        _ => String::new(),
+    let seed = |seed| match seed {
+        0 => String::new(),
+        seed => format!(" seed {seed}"),
     };
     let sparsity = options.pattern.fixed_sparsity().or(options.sparsity).unwrap_or(0.0);
-    let (criterion, pattern, scope) = (options.criterion, options.pattern, lower(options.scope));
+    let (criterion, pattern, scope) = (&options.criterion, options.pattern, lower(options.scope));
     let mut zeros = format!("{criterion} {pattern} {scope} {sparsity}");
     for rule in &options.rules {
         zeros += &format!(" {}={}", rule.layers, rule.sparsity.unwrap_or(sparsity));
     }
-    zeros += &seed(criterion, options.seed);
+    zeros += &seed(options.seed);
     if let Some(method) = recipe.prune.reconstruct {
         zeros += &format!(" reconstruct {method}");
     }
     let removed = channels.map(|channels| {
-        let (criterion, scope) = (channels.criterion, lower(channels.scope));
+        let (criterion, scope) = (&channels.criterion, lower(channels.scope));
         let mut text = format!(
             "{criterion} {scope} {} round_to {}",
             channels.fraction, channels.round_to
@@ -158,7 +169,7 @@ fn info(recipe: &Recipe, options: &PruneOptions, channels: Option<&ChannelOption
         for rule in channels.rules.iter().filter(|rule| rule.sparsity == Some(0.0)) {
             text += &format!(" {}=0", rule.layers);
         }
-        text + &seed(criterion, channels.seed)
+        text + &seed(channels.seed)
     });
     let structured = removed.map(|text| ("structured".to_owned(), text));
     structured.into_iter().chain([("pruning".to_owned(), zeros)]).collect()

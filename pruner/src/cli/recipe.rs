@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::error::CliError;
 use super::output::{Output, table};
+use crate::criterion::{METHODS, Method};
 use crate::recipe::{Layer, PRESETS, Recipe, parse, preset, schema};
 use crate::source::nearest::suggestion;
 
@@ -18,7 +19,7 @@ pub(super) struct RecipeArgs {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// List the presets
+    /// List the presets, and the criteria
     List,
     /// Print a preset, or a recipe with nothing left out
     Show {
@@ -41,11 +42,12 @@ pub(super) fn run(args: &RecipeArgs, out: &Output) -> Result<(), CliError> {
                 .iter()
                 .map(|preset| json!({ "name": preset.name, "purpose": preset.purpose() }))
                 .collect();
-            out.result(&json!({ "presets": presets }), || {
+            let criteria: Vec<_> = METHODS.iter().map(criterion_json).collect();
+            out.result(&json!({ "presets": presets, "criteria": criteria }), || {
                 let rows = PRESETS
                     .iter()
                     .map(|preset| vec![preset.name.to_owned(), preset.purpose().to_owned()]);
-                table(&["preset", "what it does"], 2, rows)
+                table(&["preset", "what it does"], 2, rows) + "\n" + &criteria_text()
             })?;
         }
         Action::Show { recipe } => {
@@ -67,6 +69,40 @@ pub(super) fn run(args: &RecipeArgs, out: &Output) -> Result<(), CliError> {
         }
     }
     Ok(())
+}
+
+fn criterion_json(method: &Method) -> Value {
+    let settings = method.settings.iter().map(|setting| {
+        let default = toml::Value::from(setting.default());
+        json!({ "name": setting.name, "default": default, "help": setting.help, "ours": setting.ours })
+    });
+    json!({
+        "name": method.name, "aliases": method.aliases, "needs": method.needs, "summary": method.summary,
+        "source": method.source, "settings": settings.collect::<Vec<_>>(),
+    })
+}
+
+/// A table of criteria, and one of their settings.
+fn criteria_text() -> String {
+    let rows = METHODS.iter().map(|method| {
+        let cells = [method.name, method.needs.text(), method.summary, method.source];
+        cells.map(str::to_owned).to_vec()
+    });
+    let settings = METHODS.iter().flat_map(|method| {
+        method.settings.iter().map(|setting| {
+            let default = toml::Value::from(setting.default()).to_string();
+            let ours = if setting.ours { "ours" } else { "the paper's" };
+            vec![
+                format!("{}.{}", method.name, setting.name),
+                default,
+                ours.to_owned(),
+                setting.help.to_owned(),
+            ]
+        })
+    });
+    table(&["criterion", "needs", "score; the lowest go first", "source"], 4, rows)
+        + "\n"
+        + &table(&["setting", "default", "whose", "what it does"], 4, settings)
 }
 
 /// A preset, or else a file.

@@ -40,15 +40,14 @@ impl Prepared {
         check_complete(&recipe, layers)?;
         let mut model = open(&recipe, out)?;
         check_rules(&recipe, layers, &model.graph)?;
-        // Whether there are channels to remove is known before anything is trained.
-        recipe
-            .channels()
-            .map(|options| Removal::new(&model.graph, &options))
-            .transpose()?;
         let (mut inputs, digests) = inputs(&recipe, &model, out)?;
         if let Some(preprocess) = preprocess {
             inputs.preprocess = preprocess;
         }
+        // Whether there are channels to remove is known before anything is trained.
+        let calibration = inputs.calibration(&recipe);
+        let removed = |options| Removal::new(&model.graph, &options, calibration.as_ref());
+        recipe.channels().map(removed).transpose()?;
         model.preprocess = Some(inputs.preprocess.clone());
         let (folder, model) = Folder::create(path, &recipe, &model)?;
         folder.keep_inputs(&digests)?;

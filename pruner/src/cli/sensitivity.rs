@@ -90,7 +90,7 @@ pub(super) fn run(args: &SensitivityArgs, out: &Output) -> Result<(), CliError> 
             let mut options = Recipe::default().options(Some(sparsity));
             options.rules = vec![rule("", 0.0)?, rule(&format!("^{}$", regex::escape(name)), sparsity)?];
             let mut pruned = graph.clone();
-            prune(&mut pruned, &options)?;
+            prune(&mut pruned, &options, None)?;
             let found = evaluate(&pruned, &samples, Loss::CrossEntropy { smoothing: 0.0 })?;
             measured.points.push(Point {
                 layer: name.clone(),

@@ -1,50 +1,114 @@
-//! Criteria: which weights matter least. One file per criterion.
+//! Criteria: which weights matter least.
 //!
-//! A criterion scores each weight; the score of a block is the sum over its
-//! weights. Low scores are pruned first.
+//! A criterion scores each weight; low scores are pruned first. [`method`] is the registry, one file per criterion;
+//! `CONTRIBUTING.md` shows how to add one.
 
-mod magnitude;
-mod random;
+mod choice;
+pub mod method;
+mod setting;
+mod subject;
+mod unit;
 
-use std::fmt;
+use thiserror::Error;
 
-use clap::ValueEnum;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+pub use choice::Criterion;
+pub use method::METHODS;
+pub use setting::{Kind, Setting, Value};
+pub use subject::{Scores, Subject};
+pub use unit::Unit;
 
-/// A criterion that needs nothing but the weights.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Criterion {
-    /// |w|: the L1 norm of a block
-    #[default]
-    #[value(name = "magnitude", alias = "l1")]
-    #[serde(rename = "magnitude")]
-    L1,
-    /// w²: the L2 norm of a block (the same as L1 for single weights)
-    #[value(name = "l2", alias = "magnitude-l2")]
-    L2,
-    /// Uniformly random, from the seed: the baseline every criterion must beat
-    Random,
+use crate::eval::EvalError;
+
+/// One way to say which weights matter least.
+#[derive(Clone, Copy, Debug)]
+pub struct Method {
+    /// What recipes call it.
+    pub name: &'static str,
+    /// Other names that are understood.
+    pub aliases: &'static [&'static str],
+    /// The score of a weight, in a line.
+    pub summary: &'static str,
+    /// The paper, with its arXiv id if it has one.
+    pub source: &'static str,
+    /// What it looks at.
+    pub needs: Needs,
+    /// How it can be changed.
+    pub settings: &'static [Setting],
+    /// The score of what is pruned together.
+    pub unit: Unit,
+    /// Scores every weight of every layer of the subject, finite and `[rows, cols]` as the weights are.
+    pub score: fn(&Subject<'_>, &Criterion) -> Result<Scores, CriterionError>,
 }
 
-impl Criterion {
-    /// One score per weight. `layer` distinguishes the random streams of layers.
-    pub fn scores(self, weights: &[f32], layer: &str, seed: u64) -> Vec<f64> {
+impl PartialEq for Method {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+/// What a criterion looks at. Each includes what comes before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Needs {
+    /// The weights.
+    Weights,
+    /// Samples, without their labels.
+    Inputs,
+    /// Samples and labels.
+    Labels,
+}
+
+impl Needs {
+    /// For tables.
+    pub fn text(self) -> &'static str {
         match self {
-            Self::L1 => magnitude::l1(weights),
-            Self::L2 => magnitude::l2(weights),
-            Self::Random => random::scores(weights.len(), layer, seed),
+            Self::Weights => "weights",
+            Self::Inputs => "samples",
+            Self::Labels => "samples, labels",
         }
     }
 }
 
-impl fmt::Display for Criterion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::L1 => "magnitude",
-            Self::L2 => "l2",
-            Self::Random => "random",
-        })
-    }
+/// Why a criterion cannot score a network.
+#[derive(Debug, Error)]
+pub enum CriterionError {
+    /// Weights that no criterion can rank.
+    #[error(
+        "layer `{layer}` has weights that are infinite or not a number: {criterion} cannot rank them; train it anew, \
+         at a lower rate"
+    )]
+    Weights {
+        /// The criterion.
+        criterion: &'static str,
+        /// The layer.
+        layer: String,
+    },
+    /// Scores that cannot be ranked.
+    #[error(
+        "{criterion} gives layer `{layer}` scores that are infinite or not a number: its activations or gradients \
+         overflow; check the samples and their preprocessing, or use another criterion"
+    )]
+    Scores {
+        /// The criterion.
+        criterion: &'static str,
+        /// The layer.
+        layer: String,
+    },
+    /// No samples were given.
+    #[error("{criterion} needs samples: give data.train, or --train on the command line")]
+    NoSamples {
+        /// The criterion.
+        criterion: &'static str,
+    },
+    /// The samples do not fit.
+    #[error("{criterion} cannot use the samples: {problem}")]
+    Samples {
+        /// The criterion.
+        criterion: &'static str,
+        /// Why.
+        problem: EvalError,
+    },
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,8 @@ pub enum Scope {
     #[value(alias = "layer")]
     #[serde(alias = "layer")]
     Uniform,
+    /// Each output (row of a layer's weights) is pruned to the sparsity
+    Row,
     /// All layers are ranked together and pruned to the sparsity overall
     #[default]
     Global,

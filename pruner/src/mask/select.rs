@@ -2,6 +2,7 @@
 
 use super::Pattern;
 use super::scope::{Bounds, lamp};
+use crate::criterion::Unit;
 use crate::layer::Layer;
 
 /// A layer with its scores and the sparsity it is pruned to.
@@ -15,21 +16,34 @@ pub struct Quota<'a> {
     pub sparsity: f64,
     /// One score per weight.
     pub scores: Vec<f64>,
-    /// Whether and how the layer competes with the other pooled ones.
-    pub pool: Option<Pool>,
+    /// How they make the score of a unit.
+    pub unit: Unit,
+    /// Where its units compete.
+    pub pool: Pool,
     /// The least and the greatest sparsity, for pooled layers too.
     pub bounds: Bounds,
     /// Whether it is the model's last layer.
     pub last: bool,
 }
 
-/// What is compared in a pool.
+/// Where units compete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pool {
-    /// Scores.
+    /// Within a row of units.
+    Row,
+    /// Within the layer.
+    Layer,
+    /// With those of all layers that do, by their scores.
     Scores,
-    /// Scores relative to what is left of the layer (arXiv 2010.07611).
+    /// So, too, by their scores relative to what is left of the layer (arXiv 2010.07611).
     Lamp,
+}
+
+impl Pool {
+    /// Whether layers compete.
+    fn shared(self) -> bool {
+        matches!(self, Self::Scores | Self::Lamp)
+    }
 }
 
 /// A layer that the sparsity asked for would have emptied.
@@ -63,9 +77,9 @@ pub fn select(quotas: &[Quota<'_>]) -> (Vec<Vec<bool>>, Vec<Guard>) {
     for (i, (quota, mask)) in quotas.iter().zip(&mut masks).enumerate() {
         if let Pattern::Nm { n, .. } = quota.pattern {
             prune_groups(quota, n.into(), mask);
-        } else if let Some(kind) = quota.pool {
+        } else if quota.pool.shared() {
             let mut units = ranked(quota, i);
-            if kind == Pool::Lamp {
+            if quota.pool == Pool::Lamp {
                 rank(&mut units);
                 let sums: Vec<f64> = units.iter().map(|unit| unit.score).collect();
                 units
@@ -76,11 +90,24 @@ pub fn select(quotas: &[Quota<'_>]) -> (Vec<Vec<bool>>, Vec<Guard>) {
             pool.extend(units);
         } else {
             let mut units = ranked(quota, i);
-            rank(&mut units);
-            let asked = prune_count(quota.bounds.clamp(quota.sparsity), units.len());
-            let count = asked.min(units.len() - floors[i]);
-            kept[i] = asked - count;
-            units
+            let rows = match quota.pool {
+                Pool::Row => quota.pattern.units(quota.layer).block_rows().max(1),
+                _ => 1,
+            };
+            let per_row = (units.len() / rows).max(1);
+            let mut lowest = Vec::new();
+            for row in units.chunks_mut(per_row) {
+                rank(row);
+                lowest.extend(
+                    row.iter()
+                        .take(prune_count(quota.bounds.clamp(quota.sparsity), row.len())),
+                );
+            }
+            // What the floor gives back is the best of it.
+            rank(&mut lowest);
+            let count = lowest.len().min(units.len() - floors[i]);
+            kept[i] = lowest.len() - count;
+            lowest
                 .iter()
                 .take(count)
                 .for_each(|candidate| prune_unit(quota, candidate.unit, mask));
@@ -108,7 +135,8 @@ fn prune_groups(quota: &Quota<'_>, n: usize, mask: &mut [bool]) {
     let units = quota.pattern.units(quota.layer);
     for group in 0..units.count() {
         let mut members: Vec<usize> = units.members(group).collect();
-        members.sort_by(|&a, &b| quota.scores[a].total_cmp(&quota.scores[b]).then(a.cmp(&b)));
+        let score = |weight| quota.unit.score([quota.scores[weight]]);
+        members.sort_by(|&a, &b| score(a).total_cmp(&score(b)).then(a.cmp(&b)));
         members.iter().take(units.size() - n).for_each(|&w| mask[w] = false);
     }
 }
@@ -116,7 +144,7 @@ fn prune_groups(quota: &Quota<'_>, n: usize, mask: &mut [bool]) {
 /// The units of a layer with their scores.
 fn ranked(quota: &Quota<'_>, layer: usize) -> Vec<Candidate> {
     let units = quota.pattern.units(quota.layer);
-    let score = |unit| units.members(unit).map(|w| quota.scores[w]).sum();
+    let score = |unit| quota.unit.score(units.members(unit).map(|w| quota.scores[w]));
     (0..units.count())
         .map(|unit| Candidate {
             score: score(unit),
@@ -164,11 +192,12 @@ fn prune_pool(
     let total: usize = pool.iter().map(size).sum();
     let sparsity = quotas
         .iter()
-        .find(|quota| quota.pool.is_some())
+        .find(|quota| quota.pool.shared())
         .map_or(0.0, |quota| quota.sparsity);
     let asked = prune_count(sparsity, total);
     for candidate in &mut pool {
-        if quotas[candidate.layer].pool == Some(Pool::Scores) {
+        let quota = &quotas[candidate.layer];
+        if quota.pool == Pool::Scores && quota.unit.grows() {
             candidate.score /= size(candidate) as f64;
         }
     }
@@ -220,7 +249,6 @@ mod tests {
     use secateur_format::TensorId;
 
     use super::*;
-    use crate::criterion::Criterion;
 
     fn layer(name: &str, rows: u32, cols: u32) -> Layer {
         let tensor = TensorId(0);
@@ -241,8 +269,9 @@ mod tests {
             layer,
             pattern,
             sparsity,
-            scores: Criterion::L1.scores(weights, &layer.name, 0),
-            pool: pooled.then_some(Pool::Scores),
+            scores: weights.iter().map(|&w| f64::from(w).abs()).collect(),
+            unit: Unit::Sum,
+            pool: if pooled { Pool::Scores } else { Pool::Layer },
             bounds: Bounds::default(),
             last: layer.name == "b",
         }
@@ -275,6 +304,45 @@ mod tests {
         let (masks, guards) = select(&[quota(&l, Pattern::Block { r: 2, c: 1 }, &weights, 0.5, false)]);
         assert_eq!(bits(&masks[0]), [1, 0, 0, 1, 1, 0, 0, 1]);
         assert_eq!(guards, []);
+    }
+
+    #[test]
+    fn a_block_is_worth_its_sum_its_largest_or_its_smallest_weight() {
+        // algorithms.md 5.1: the rows of [[0.5, -0.1, 0.3], [-0.2, 0.4, -0.6]], and a row that is pruned in part.
+        let rows = [[0.5, 0.1, 0.3], [0.2, 0.4, 0.6], [f64::NEG_INFINITY, 0.3, 0.7]];
+        let scores = |unit: Unit| rows.map(|row| unit.score(row));
+        let close = |found: [f64; 3], expected: [f64; 3]| {
+            let off = found
+                .iter()
+                .zip(expected)
+                .map(|(a, b)| if *a == b { 0.0 } else { (a - b).abs() });
+            assert!(off.fold(0.0, f64::max) < 1e-12, "{found:?} instead of {expected:?}");
+        };
+        close(scores(Unit::Sum), [0.9, 1.2, f64::NEG_INFINITY]);
+        close(scores(Unit::Max), [0.5, 0.6, 0.7]);
+        close(scores(Unit::Min), [0.1, 0.2, 0.3]);
+        assert_eq!(Unit::AbsSum.score([0.25, -0.75]), 0.5);
+        assert_eq!(Unit::AbsSum.score([f64::NEG_INFINITY, 1.0]), f64::NEG_INFINITY);
+        assert_eq!(Unit::Min.score([f64::NEG_INFINITY; 2]), f64::NEG_INFINITY);
+    }
+
+    #[test]
+    fn rows_that_compete_by_themselves_lose_alike() {
+        let l = layer("a", 2, 4);
+        let weights = [1.0, 2.0, 3.0, 4.0, 50.0, 60.0, 80.0, 70.0];
+        let quota = Quota {
+            pool: Pool::Row,
+            ..quota(&l, Pattern::Unstructured, &weights, 0.75, false)
+        };
+        assert_eq!(
+            bits(&select(std::slice::from_ref(&quota)).0[0]),
+            [0, 0, 0, 1, 0, 0, 1, 0]
+        );
+        let bounded = Quota {
+            bounds: Bounds { min: 0.0, max: 0.5 },
+            ..quota
+        };
+        assert_eq!(bits(&select(&[bounded]).0[0]), [0, 0, 1, 1, 0, 0, 1, 1]);
     }
 
     #[test]
@@ -342,8 +410,8 @@ mod tests {
         let (a, b) = (layer("a", 2, 3), layer("c", 1, 2));
         let weights: [&[f32]; 2] = [&[0.5, -0.1, 0.3, -0.2, 0.4, -0.6], &[0.5, -2.0]];
         let quotas = [(&a, weights[0]), (&b, weights[1])].map(|(layer, weights)| Quota {
-            scores: Criterion::L2.scores(weights, "", 0),
-            pool: Some(Pool::Lamp),
+            scores: weights.iter().map(|&w| f64::from(w) * f64::from(w)).collect(),
+            pool: Pool::Lamp,
             ..quota(layer, Pattern::Unstructured, weights, 0.5, true)
         });
         let masks = select(&quotas).0;

@@ -61,18 +61,32 @@ pub struct Recipe {
 }
 
 /// The samples: a data.toml, or an idx, CIFAR-10 .bin, .npz or .safetensors file each.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Data {
-    /// To train and correct on.
+    /// To train, correct and calibrate on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub train: Option<PathBuf>,
+    /// How many samples of `train` criteria and corrections see, drawn by the seed.
+    #[schemars(range(min = 1))]
+    pub calibration: usize,
     /// To decide on: what `max_drop` is measured on; default is `test`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub validation: Option<PathBuf>,
     /// To report on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test: Option<PathBuf>,
+}
+
+impl Default for Data {
+    fn default() -> Self {
+        Self {
+            train: None,
+            calibration: 2048,
+            validation: None,
+            test: None,
+        }
+    }
 }
 
 /// What is pruned, and how much.
@@ -293,26 +307,13 @@ impl Default for Distill {
 }
 
 /// Corrections after each pruning that need samples, but no training.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Correct {
     /// Biases take over what the pruned weights gave on average.
     pub biases: bool,
     /// The statistics of batch norms are taken anew.
     pub norms: bool,
-    /// How many samples of `data.train` are used, by `prune.reconstruct` too.
-    #[schemars(range(min = 1))]
-    pub samples: usize,
-}
-
-impl Default for Correct {
-    fn default() -> Self {
-        Self {
-            biases: false,
-            norms: false,
-            samples: 2048,
-        }
-    }
 }
 
 /// How the .sct file is written.

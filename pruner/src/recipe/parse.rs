@@ -194,11 +194,11 @@ pub fn complaint(layers: &[Layer], path: &str, problem: &str) -> RecipeError {
     })
 }
 
-/// Tables are joined, all else is replaced.
+/// Tables are joined, all else is replaced; so is what has another name, such as a criterion with its settings.
 fn merge(into: &mut Table, from: Table) {
     for (key, value) in from {
         match (into.get_mut(&key), value) {
-            (Some(Value::Table(into)), Value::Table(from)) => merge(into, from),
+            (Some(Value::Table(into)), Value::Table(from)) if into.get("name") == from.get("name") => merge(into, from),
             (_, value) => {
                 into.insert(key, value);
             }

@@ -5,6 +5,7 @@ use secateur_format::encoding::ValueType;
 use secateur_format::plan::planner::{self, PlanOptions};
 
 use super::{Between, Data, Export, Kind, Length, Optimizer, Rate, Recipe, Scratch, Training, Values};
+use crate::criterion::Needs;
 use crate::emit::{EmitOptions, EncodingChoice};
 use crate::mask::{Bounds, Pattern, Scope};
 use crate::prune::{PruneOptions, Rule};
@@ -113,9 +114,25 @@ impl Recipe {
         self.correct.biases || self.correct.norms
     }
 
-    /// Whether samples to train, correct or reconstruct on are needed.
+    /// Whether samples to train, correct, calibrate or reconstruct on are needed.
     pub fn needs_samples(&self) -> bool {
-        self.trains() || self.corrects() || self.prune.reconstruct.is_some()
+        self.trains() || self.corrects() || self.calibrates() || self.prune.reconstruct.is_some()
+    }
+
+    /// Whether the criterion needs samples.
+    fn calibrates(&self) -> bool {
+        self.prune.criterion.method().needs != Needs::Weights
+    }
+
+    /// Finds a criterion whose samples are missing; the path of a key, and what is wrong with it.
+    pub fn check_samples(&self) -> Result<(), Wrong> {
+        let criterion = self.prune.criterion.method();
+        if self.calibrates() && self.data.train.is_none() {
+            let (name, needs) = (criterion.name, criterion.needs.text());
+            let problem = format!("{name} needs {needs}: give data.train, or --train on the command line");
+            return Err(("prune.criterion".into(), problem));
+        }
+        Ok(())
     }
 
     /// Finds what no key alone shows; the path of a key, and what is wrong with it.
@@ -194,8 +211,8 @@ impl Recipe {
                 return wrong("distill.temperature", "must be greater than 0");
             }
         }
-        if self.correct.samples == 0 {
-            return wrong("correct.samples", "must be at least 1");
+        if self.data.calibration == 0 {
+            return wrong("data.calibration", "must be at least 1");
         }
         if let Err(error) = self.export.encoding.parse::<EncodingChoice>() {
             return wrong("export.encoding", &error);
@@ -230,6 +247,7 @@ impl Recipe {
         if self.prune.round_to != 1 && self.prune.structured.is_none() {
             return wrong("prune.round_to", "rounds what prune.structured leaves: give that too");
         }
+        self.check_samples()?;
         if self.needs_samples() && self.data.train.is_none() {
             return wrong("data.train", "is missing: the recipe trains, corrects or reconstructs");
         }
@@ -309,7 +327,7 @@ impl Recipe {
         Some(ChannelOptions {
             fraction: self.prune.structured?,
             round_to: self.prune.round_to,
-            criterion: self.prune.criterion,
+            criterion: self.prune.criterion.clone(),
             scope: self.prune.scope,
             rules: self.rules(),
             seed: self.seed,
@@ -341,7 +359,7 @@ impl Recipe {
                 sparsity
             },
             pattern,
-            criterion: self.prune.criterion,
+            criterion: self.prune.criterion.clone(),
             scope: self.prune.scope,
             fallback: self.prune.fallback,
             bounds: Bounds {

@@ -7,7 +7,7 @@ use crate::train::zoo::NETWORKS;
 use crate::train::{Decay, Optimizer as Engine};
 
 /// Recipes that are wrong: the text, where, and a part of the complaint.
-const WRONG: [(&str, &str, &str); 17] = [
+const WRONG: [(&str, &str, &str); 22] = [
     ("[prune]\nsparsty = 0.9", "line 2, column 1", "did you mean `sparsity`?"),
     ("[prunee]\n", "line 1, column 2", "did you mean `prune`?"),
     (
@@ -36,6 +36,27 @@ const WRONG: [(&str, &str, &str); 17] = [
         "line 2, column 15",
         "did you mean `alps`?",
     ),
+    (
+        "[prune]\ncriterion = \"snap\"",
+        "line 2, column 13",
+        "did you mean `snip`?",
+    ),
+    (
+        "[prune]\ncriterion = { name = \"snap\" }",
+        "line 2, column 22",
+        "did you mean `snip`?",
+    ),
+    (
+        "[prune]\ncriterion = { name = \"ria\", alhpa = 1.0 }",
+        "line 2, column 13",
+        "did you mean `alpha`?",
+    ),
+    (
+        "[prune.criterion]\nname = \"ria\"\nalpha = 3",
+        "line 1, column 1",
+        "a number from 0 to 2",
+    ),
+    ("[data]\ncalibration = 0", "line 2, column 15", "at least 1"),
     ("[prune]\npattern = \"3by4\"", "line 2, column 11", "is not a pattern"),
 ];
 
@@ -155,6 +176,15 @@ fn settings_win_and_are_checked_as_files_are() {
     let rewound = layers("schedule.rewind_to=500it").unwrap();
     assert_eq!(rewound.schedule.rewind_to, Length::Steps(500));
     assert_eq!(rewound.schedule.rounds, 3);
+    let ria = layers("prune.criterion={ name = \"ria\", alpha = 0.7 }").unwrap();
+    assert_eq!(ria.prune.criterion.to_string(), "ria:alpha=0.7");
+    // Another criterion has other settings.
+    let text = toml::to_string(&ria).unwrap();
+    let other = parse(&[
+        Layer::file("r.toml", text),
+        Layer::set("prune.criterion={ name = \"fisher\", batch = 8 }"),
+    ]);
+    assert_eq!(other.unwrap().prune.criterion.to_string(), "fisher:batch=8");
     let error = layers("prune.sparsty=0.5").unwrap_err();
     assert_eq!(error.place, "--set prune.sparsty=0.5");
     assert!(error.problem.contains("did you mean `sparsity`?"));
@@ -192,6 +222,20 @@ fn keys_that_contradict_each_other_are_found() {
         assert_eq!(path, "prune.permute");
         assert!(problem.contains(remedy), "{problem}");
     }
+}
+
+#[test]
+fn criteria_whose_samples_are_missing_are_found() {
+    let recipe = |text: &str| {
+        read(&format!(
+            "model = \"m\"\n{text}[prune]\nsparsity = 0.5\ncriterion = \"wanda\""
+        ))
+        .unwrap()
+    };
+    let (path, problem) = recipe("").check_complete().unwrap_err();
+    assert_eq!(path, "prune.criterion");
+    assert!(problem.contains("wanda needs samples: give data.train"), "{problem}");
+    assert_eq!(recipe("[data]\ntrain = \"d\"\n").check_complete(), Ok(()));
 }
 
 #[test]

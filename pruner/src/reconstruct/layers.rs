@@ -6,12 +6,11 @@ use nalgebra::DMatrix;
 use secateur_format::graph::Graph;
 
 use super::{Method, Problem, ReconstructError, Removal};
-use crate::calibrate::gram;
+use crate::calibrate::{Calibration, gram};
 use crate::eval::EvalError;
 use crate::layer::{Layer, layers};
 use crate::mask::Pattern;
 use crate::prune::Masks;
-use crate::train::Samples;
 
 /// How far the outputs of a pruned layer are from those of its own dense weights, as a share of their energy:
 /// `tr((W−W′) H (W−W′)ᵀ) / tr(W H Wᵀ)`.
@@ -39,8 +38,8 @@ impl fmt::Display for LayerError {
     }
 }
 
-/// Reconstructs the layers that `masks` prunes, in execution order, over the first `count` samples. The weights of
-/// `graph` are dense before. Methods that choose masks replace them, by as many units of `pattern` in each group of
+/// Reconstructs the layers that `masks` prunes, in execution order, over the samples. The weights of `graph`
+/// are dense before. Methods that choose masks replace them, by as many units of `pattern` in each group of
 /// a layer; a layer that the pattern does not divide is pruned by single weights.
 ///
 /// # Errors
@@ -50,8 +49,7 @@ pub fn reconstruct(
     masks: &mut Masks,
     pattern: Pattern,
     method: &Method,
-    samples: &Samples<'_>,
-    count: usize,
+    calibration: &Calibration<'_>,
 ) -> Result<Vec<LayerError>, ReconstructError> {
     let mut errors = Vec::new();
     let shapes = graph.shapes().map_err(EvalError::from)?;
@@ -64,7 +62,7 @@ pub fn reconstruct(
             Ok(()) => pattern,
             Err(_) => Pattern::Unstructured,
         };
-        let grams = gram(graph, &layer, samples, count)?;
+        let grams = gram(graph, &layer, calibration)?;
         let weights = &mut graph.tensors[usize::from(id.0)].data;
         let mut sums = [0.0; 3];
         let size = layer.group_rows as usize * layer.cols as usize;
@@ -125,7 +123,7 @@ mod tests {
     use crate::prune::{apply, choose};
     use crate::recipe::{Prune, Recipe};
     use crate::reconstruct::METHODS;
-    use crate::train::{Init, zoo};
+    use crate::train::{Init, Samples, zoo};
 
     #[test]
     fn every_layer_is_reconstructed_for_the_inputs_it_gets() {
@@ -140,6 +138,7 @@ mod tests {
             dataset: &dataset,
             preprocess: &Preprocess::default(),
         };
+        let calibration = Calibration::new(samples, 24, 1);
         for (pattern, sparsity) in [("unstructured", Some(0.6)), ("4x1", Some(0.6)), ("2:4", None)] {
             let prune = Prune {
                 pattern: pattern.parse().unwrap(),
@@ -150,11 +149,11 @@ mod tests {
                 ..Recipe::default()
             }
             .options(sparsity);
-            let (chosen, _) = choose(&dense, |_| None, &options).unwrap();
+            let (chosen, _) = choose(&dense, |_| None, &options, None).unwrap();
             for method in &METHODS {
                 let what = format!("{} {pattern}", method.name);
                 let (mut graph, mut masks) = (dense.clone(), chosen.clone());
-                let errors = reconstruct(&mut graph, &mut masks, options.pattern, method, &samples, 24).unwrap();
+                let errors = reconstruct(&mut graph, &mut masks, options.pattern, method, &calibration).unwrap();
                 let mut applied = graph.clone();
                 apply(&mut applied, &masks);
                 assert_eq!(applied, graph, "{what}: weights that are pruned");
@@ -169,7 +168,7 @@ mod tests {
                     // What the finished network gives the layer is what it was reconstructed for.
                     let slot = usize::from(layer.tensor.0);
                     let own = [&dense, &graph].map(|graph| &graph.tensors[slot].data);
-                    let found = relative_error(&gram(&graph, &layer, &samples, 24).unwrap(), &layer, own);
+                    let found = relative_error(&gram(&graph, &layer, &calibration).unwrap(), &layer, own);
                     assert!(
                         (found - error.reconstructed).abs() < 1e-4,
                         "{what}: {error}, not {found}"

@@ -3,38 +3,36 @@
 use secateur_format::graph::{Graph, GraphError};
 use secateur_format::{Activation, Op, TensorId, ValueId};
 
-use crate::train::{Interpreter, Samples, Statistics};
+use crate::calibrate::Calibration;
+use crate::train::{Interpreter, Statistics};
 
 /// Samples at a time.
 const BATCH: usize = 128;
 
-/// Takes the running statistics of all batch norms anew: their mean over batches of the first `count` samples,
-/// as they are.
+/// Takes the running statistics of all batch norms anew: their mean over batches of the samples, as they are.
 ///
 /// # Errors
 /// As [`Graph::shapes`].
-pub fn reestimate_norms(graph: &mut Graph, samples: &Samples<'_>, count: usize) -> Result<(), GraphError> {
-    let count = count.min(samples.dataset.len());
-    let batch = BATCH.min(count);
+pub fn reestimate_norms(graph: &mut Graph, calibration: &Calibration<'_>) -> Result<(), GraphError> {
+    let batch = BATCH.min(calibration.count());
     let output = graph.outputs.first().copied().ok_or(GraphError::Structure)?;
     let mut interpreter = Interpreter::trainer(graph, output, batch, Statistics::Batch)?;
     // A rest that does not fill a batch would count as much as one.
-    for index in 0..count / batch {
-        interpreter.set_inputs(batch, |i, x| samples.plain(index * batch + i, x));
+    let whole = calibration.batches(batch).filter(|range| range.len() == batch);
+    for (index, range) in whole.enumerate() {
+        calibration.set_inputs(&mut interpreter, range);
         interpreter.forward(graph);
         interpreter.update_statistics(graph, 1.0 / (index + 1) as f64);
     }
     Ok(())
 }
 
-/// Moves the bias of each pruned layer by what its outputs have lost on average over the first `count` samples,
-/// with the inputs that the pruned network gives it; where a batch norm follows instead of a bias, the mean that
-/// it subtracts.
+/// Moves the bias of each pruned layer by what its outputs have lost on average over the samples, with
+/// the inputs that the pruned network gives it; where a batch norm follows instead of a bias, the mean that it subtracts.
 ///
 /// # Errors
 /// As [`Graph::shapes`].
-pub fn correct_biases(graph: &mut Graph, dense: &Graph, samples: &Samples<'_>, count: usize) -> Result<(), GraphError> {
-    let count = count.min(samples.dataset.len());
+pub fn correct_biases(graph: &mut Graph, dense: &Graph, calibration: &Calibration<'_>) -> Result<(), GraphError> {
     for index in 0..graph.nodes.len() {
         let Some((weight, target)) = correctable(graph, index) else {
             continue;
@@ -44,9 +42,9 @@ pub fn correct_biases(graph: &mut Graph, dense: &Graph, samples: &Samples<'_>, c
             continue;
         }
         let value = ValueId((graph.inputs.len() + index) as u16);
-        let pruned = channel_means(graph, value, samples, count)?;
+        let pruned = channel_means(graph, value, calibration)?;
         let own = std::mem::replace(&mut graph.tensors[slot].data, dense.tensors[slot].data.clone());
-        let wanted = channel_means(graph, value, samples, count);
+        let wanted = channel_means(graph, value, calibration);
         graph.tensors[slot].data = own;
         let (id, sign) = match target {
             Target::Bias(id) => (id, 1.0),
@@ -89,22 +87,23 @@ fn correctable(graph: &Graph, index: usize) -> Option<(TensorId, Target)> {
 }
 
 /// The mean of each channel of a value.
-fn channel_means(graph: &Graph, value: ValueId, samples: &Samples<'_>, count: usize) -> Result<Vec<f64>, GraphError> {
+fn channel_means(graph: &Graph, value: ValueId, calibration: &Calibration<'_>) -> Result<Vec<f64>, GraphError> {
     let shape = graph.shapes()?[usize::from(value.0)];
     let channels = shape.dims().first().map_or(1, |&channels| channels as usize);
     let inner = shape.elems() / channels;
-    let batch = BATCH.min(count);
-    let mut interpreter = Interpreter::new(graph, value, batch)?;
+    let mut interpreter = Interpreter::new(graph, value, BATCH.min(calibration.count()))?;
     let mut sums = vec![0.0; channels];
-    for first in (0..count).step_by(batch) {
-        let some = batch.min(count - first);
-        interpreter.set_inputs(some, |i, x| samples.plain(first + i, x));
+    for batch in calibration.batches(BATCH) {
+        calibration.set_inputs(&mut interpreter, batch);
         interpreter.forward(graph);
         for (index, plane) in interpreter.output().chunks_exact(inner).enumerate() {
             sums[index % channels] += plane.iter().map(|&y| f64::from(y)).sum::<f64>();
         }
     }
-    Ok(sums.into_iter().map(|sum| sum / (count * inner) as f64).collect())
+    Ok(sums
+        .into_iter()
+        .map(|sum| sum / (calibration.count() * inner) as f64)
+        .collect())
 }
 
 #[cfg(test)]
@@ -115,6 +114,7 @@ mod tests {
 
     use super::*;
     use crate::data::{Dataset, Preprocess};
+    use crate::train::Samples;
 
     #[test]
     fn biases_take_over_what_pruned_weights_gave_on_average() {
@@ -146,7 +146,7 @@ mod tests {
             dataset: &dataset,
             preprocess: &Preprocess::default(),
         };
-        correct_biases(&mut graph, &dense, &samples, 2).unwrap();
+        correct_biases(&mut graph, &dense, &Calibration::new(samples, 2, 0)).unwrap();
         assert!((graph.tensors[1].data[0] - 0.15).abs() < 1e-6);
         assert_eq!(graph.tensors[0].data, [0.5, 0.0, 0.3]);
     }
@@ -183,9 +183,10 @@ mod tests {
         };
         // One batch that is not full, and two that leave a rest.
         for (count, batch) in [(100, 100), (290, 128)] {
-            reestimate_norms(&mut graph, &samples, count).unwrap();
+            let order = samples.choose(count, 0);
+            reestimate_norms(&mut graph, &Calibration::new(samples, count, 0)).unwrap();
             for channel in 0..2 {
-                let of = |sample: usize| &dataset.input(sample)[3 * channel..][..3];
+                let of = |index: usize| &dataset.input(order[index])[3 * channel..][..3];
                 let batches = (0..count / batch).map(|index| {
                     let range = batch * index..batch * (index + 1);
                     let values: Vec<f64> = range.flat_map(of).map(|&x| f64::from(x)).collect();

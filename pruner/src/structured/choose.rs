@@ -2,25 +2,45 @@
 
 use secateur_format::graph::Graph;
 
+use super::ChannelError;
 use super::coupling::{Axis, Coupling, Group};
-use crate::criterion::Criterion;
+use crate::calibrate::Calibration;
+use crate::criterion::{Criterion, Subject};
+use crate::layer::layers;
 use crate::mask::{Scope, prune_count};
 
-/// One score per channel: the sum over the filters that make it, in whichever layers they are
+/// One score per channel: that of the filters that make it, in whichever layers they are, as one unit
 /// (Li et al., arXiv 1608.08710, over coupled layers).
-pub fn scores(graph: &Graph, coupling: &Coupling, criterion: Criterion, seed: u64) -> Vec<f64> {
-    let mut scores = vec![0.0; coupling.count];
+///
+/// # Errors
+/// A [`ChannelError`].
+pub fn scores(
+    graph: &Graph,
+    coupling: &Coupling,
+    criterion: &Criterion,
+    seed: u64,
+    calibration: Option<&Calibration<'_>>,
+) -> Result<Vec<f64>, ChannelError> {
+    let layers = layers(graph, &graph.shapes()?);
+    let subject = Subject {
+        graph,
+        layers: &layers,
+        calibration,
+        seed,
+    };
+    let of_weights = criterion.scores(&subject)?;
+    let mut filters = vec![Vec::new(); coupling.count];
     for slices in coupling.slices.iter().filter(|slices| slices.axis == Axis::Rows) {
-        let Some(tensor) = graph.tensor(slices.tensor) else {
+        let Some(index) = layers.iter().position(|layer| layer.tensor == slices.tensor) else {
             continue;
         };
-        let weights = criterion.scores(&tensor.data, &graph.nodes[slices.node].name, seed);
-        let filters = weights.chunks(tensor.cols as usize);
-        for (filter, &channel) in filters.zip(&slices.channels) {
-            scores[channel] += filter.iter().sum::<f64>();
+        let rows = of_weights[index].chunks(layers[index].cols as usize);
+        for (row, &channel) in rows.zip(&slices.channels) {
+            filters[channel].extend_from_slice(row);
         }
     }
-    scores
+    let unit = criterion.unit();
+    Ok(filters.into_iter().map(|filter| unit.score(filter)).collect())
 }
 
 /// Chooses the channels that stay of the groups that `may` lose some: `true` = keep.
@@ -48,7 +68,7 @@ pub fn choose(
         groups.push((group, ranked));
     }
     let removed: Vec<usize> = match scope {
-        Scope::Uniform | Scope::Erk | Scope::Lamp => groups
+        Scope::Uniform | Scope::Row | Scope::Erk | Scope::Lamp => groups
             .iter()
             .map(|(_, ranked)| prune_count(fraction, ranked.len()))
             .collect(),

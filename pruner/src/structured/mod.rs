@@ -18,7 +18,8 @@ pub use coupling::{Axis, Coupling, Group, Slices};
 pub use permute::permute;
 pub use remove::remove;
 
-use crate::criterion::Criterion;
+use crate::calibrate::Calibration;
+use crate::criterion::{Criterion, CriterionError};
 use crate::layer::multiplications;
 use crate::mask::Scope;
 use crate::prune::Rule;
@@ -98,6 +99,9 @@ pub enum ChannelError {
     /// The graph is not valid.
     #[error(transparent)]
     Graph(#[from] GraphError),
+    /// The criterion cannot score the model.
+    #[error(transparent)]
+    Criterion(#[from] CriterionError),
     /// The fraction is outside 0..1.
     #[error("{0} is not a fraction of channels from 0 to below 1 (0.5 = half of them removed)")]
     Fraction(f64),
@@ -121,16 +125,20 @@ pub struct Removal {
 }
 
 impl Removal {
-    /// Chooses them.
+    /// Chooses them; criteria that need samples take those of `calibration`.
     ///
     /// # Errors
     /// A [`ChannelError`].
-    pub fn new(graph: &Graph, options: &ChannelOptions) -> Result<Self, ChannelError> {
+    pub fn new(
+        graph: &Graph,
+        options: &ChannelOptions,
+        calibration: Option<&Calibration<'_>>,
+    ) -> Result<Self, ChannelError> {
         if !(0.0..1.0).contains(&options.fraction) {
             return Err(ChannelError::Fraction(options.fraction));
         }
         let coupling = Coupling::new(graph)?;
-        let scores = scores(graph, &coupling, options.criterion, options.seed);
+        let scores = scores(graph, &coupling, &options.criterion, options.seed, calibration)?;
         let left_dense = |layer: &String| {
             let last = options.rules.iter().rfind(|rule| rule.layers.is_match(layer));
             last.filter(|rule| rule.sparsity == Some(0.0))
@@ -195,12 +203,16 @@ impl Removal {
     }
 }
 
-/// Removes channels of `graph`.
+/// Removes channels of `graph`; criteria that need samples take those of `calibration`.
 ///
 /// # Errors
 /// A [`ChannelError`]; the graph is then unchanged.
-pub fn remove_channels(graph: &mut Graph, options: &ChannelOptions) -> Result<ChannelReport, ChannelError> {
-    let (smaller, report) = Removal::new(graph, options)?.apply(graph)?;
+pub fn remove_channels(
+    graph: &mut Graph,
+    options: &ChannelOptions,
+    calibration: Option<&Calibration<'_>>,
+) -> Result<ChannelReport, ChannelError> {
+    let (smaller, report) = Removal::new(graph, options, calibration)?.apply(graph)?;
     *graph = smaller;
     Ok(report)
 }

@@ -1,5 +1,6 @@
 //! What the network is trained on: samples in the order of an epoch, augmented.
 
+use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::Rng;
 use serde::{Deserialize, Serialize};
 
@@ -24,9 +25,13 @@ pub struct Augment {
     pub crop: usize,
 }
 
-/// The samples of an epoch in their order (Fisher and Yates), the same for a seed and epoch.
+/// The samples of an epoch in their order, the same for a seed and epoch.
 pub(super) fn order(seed: u64, epoch: u64, samples: usize) -> Vec<usize> {
-    let mut rng = stream(seed, Purpose::Order, epoch, 0);
+    shuffled(stream(seed, Purpose::Order, epoch, 0), samples)
+}
+
+/// The numbers below `samples` in random order (Fisher and Yates).
+fn shuffled(mut rng: ChaCha8Rng, samples: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..samples).collect();
     for last in (1..samples).rev() {
         order.swap(last, below(&mut rng, last + 1));
@@ -35,6 +40,13 @@ pub(super) fn order(seed: u64, epoch: u64, samples: usize) -> Vec<usize> {
 }
 
 impl Samples<'_> {
+    /// Chooses `count` samples at random, or all if there are no more; the same for a seed.
+    pub(crate) fn choose(&self, count: usize, seed: u64) -> Vec<usize> {
+        let mut chosen = shuffled(stream(seed, Purpose::Calibration, 0, 0), self.dataset.len());
+        chosen.truncate(count);
+        chosen
+    }
+
     /// Writes sample `index` as it is.
     pub(crate) fn plain(&self, index: usize, x: &mut [f32]) {
         x.copy_from_slice(self.dataset.input(index));

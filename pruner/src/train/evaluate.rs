@@ -24,7 +24,7 @@ pub struct Evaluation {
 
 /// The value that losses are taken of: the graph's output, or what a softmax at its end reads, because a
 /// loss has a softmax of its own.
-pub(super) fn logits(graph: &Graph) -> Option<ValueId> {
+pub(crate) fn logits(graph: &Graph) -> Option<ValueId> {
     let &output = graph.outputs.first()?;
     let node = graph.producer(output).and_then(|index| graph.nodes.get(index));
     match node {
@@ -37,7 +37,7 @@ pub(super) fn logits(graph: &Graph) -> Option<ValueId> {
 ///
 /// # Errors
 /// An [`EvalError`].
-pub(super) fn fitting_labels<'d>(graph: &Graph, samples: &Samples<'d>) -> Result<&'d [u32], EvalError> {
+pub(crate) fn fitting_labels<'d>(graph: &Graph, samples: &Samples<'d>) -> Result<&'d [u32], EvalError> {
     let (inputs, outputs) = (graph.inputs.len(), graph.outputs.len());
     let shapes = graph.shapes()?;
     let (1, [output]) = (inputs, graph.outputs.as_slice()) else {

@@ -88,7 +88,15 @@ impl Interpreter {
     /// # Errors
     /// As [`Interpreter::trainer`].
     pub fn new(graph: &Graph, output: ValueId, batch: usize) -> Result<Self, GraphError> {
-        Self::with(graph, output, batch, Purpose::Inference, Statistics::Frozen)
+        Self::observer(graph, &[output], batch)
+    }
+
+    /// As [`Interpreter::new`], for several values: [`Interpreter::read`] gives them, and the last is the output.
+    ///
+    /// # Errors
+    /// As [`Interpreter::trainer`].
+    pub fn observer(graph: &Graph, values: &[ValueId], batch: usize) -> Result<Self, GraphError> {
+        Self::with(graph, values, batch, Purpose::Inference, Statistics::Frozen)
     }
 
     /// An interpreter that goes forward to `output` and backward from it, for up to `batch` samples.
@@ -97,21 +105,22 @@ impl Interpreter {
     /// A [`GraphError`] if the graph is not valid, or has several inputs or no such value
     /// ([`GraphError::Structure`]).
     pub fn trainer(graph: &Graph, output: ValueId, batch: usize, statistics: Statistics) -> Result<Self, GraphError> {
-        Self::with(graph, output, batch, Purpose::Training, statistics)
+        Self::with(graph, &[output], batch, Purpose::Training, statistics)
     }
 
     fn with(
         graph: &Graph,
-        output: ValueId,
+        values: &[ValueId],
         batch: usize,
         purpose: Purpose,
         statistics: Statistics,
     ) -> Result<Self, GraphError> {
         let shapes = graph.shapes()?;
-        if graph.inputs.len() != 1 || usize::from(output.0) >= shapes.len() || batch == 0 {
+        let known = !values.is_empty() && values.iter().all(|id| usize::from(id.0) < shapes.len());
+        if graph.inputs.len() != 1 || !known || batch == 0 {
             return Err(GraphError::Structure);
         }
-        let program = Program::new(graph, &shapes, output, purpose);
+        let program = Program::new(graph, &shapes, values, purpose);
         let lengths = match purpose {
             Purpose::Training => parameter_lengths(graph),
             Purpose::Inference => vec![0; graph.tensors.len()],
@@ -240,10 +249,20 @@ impl Interpreter {
         let shards = self.shards[..self.samples.div_ceil(self.per_shard)].iter();
         for (shard, outputs) in shards.zip(outputs.chunks_mut(self.per_shard * elems)) {
             for (sample, output) in outputs.chunks_exact_mut(elems).enumerate() {
-                shard.output(&self.program, sample, output);
+                shard.read(&self.program, self.program.output, sample, output);
             }
         }
         outputs
+    }
+
+    /// Writes a value of one sample, planar; one of those that [`Interpreter::observer`] was made for.
+    pub fn read(&self, value: ValueId, sample: usize, planar: &mut [f32]) {
+        let number = self.program.numbers.get(usize::from(value.0)).copied();
+        let Some(number) = number.filter(|&number| number != usize::MAX) else {
+            return;
+        };
+        let shard = &self.shards[sample / self.per_shard];
+        shard.read(&self.program, number, sample % self.per_shard, planar);
     }
 
     /// Computes the gradients of all parameters from that of the output, which [`Interpreter::loss`] has set.

@@ -55,7 +55,7 @@ impl Sums {
 }
 
 /// The loss of one sample, whose gradient with respect to `y`, times `scale`, goes to `dy`.
-pub(super) fn sample(
+pub(crate) fn sample(
     loss: Loss,
     teacher: Option<(Distillation, &[f32])>,
     label: usize,

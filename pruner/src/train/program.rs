@@ -42,6 +42,8 @@ pub(super) struct Program {
     pub(super) shapes: Vec<Shape>,
     /// The value the program is for.
     pub(super) output: usize,
+    /// The number here of each value of the graph; `usize::MAX` where it is not computed.
+    pub(super) numbers: Vec<usize>,
     /// The buffer of each value.
     pub(super) places: Vec<usize>,
     /// Elements per sample of each buffer.
@@ -62,11 +64,13 @@ pub(super) enum Purpose {
 }
 
 impl Program {
-    /// The program that computes `output` of a valid graph of one input.
-    pub(super) fn new(graph: &Graph, shapes: &[Shape], output: ValueId, purpose: Purpose) -> Self {
-        let (mut steps, shapes, output) = unfuse(graph, shapes, usize::from(output.0));
+    /// The program that computes `wanted` of a valid graph of one input, and keeps it; the last is the output.
+    pub(super) fn new(graph: &Graph, shapes: &[Shape], wanted: &[ValueId], purpose: Purpose) -> Self {
+        let (mut steps, shapes, numbers) = unfuse(graph, shapes, wanted);
+        let kept: Vec<usize> = wanted.iter().map(|id| numbers[usize::from(id.0)]).collect();
+        let output = kept.last().copied().unwrap_or(0);
         let backward = purpose == Purpose::Training;
-        let (places, sizes) = place_values(&steps, &shapes, output, backward);
+        let (places, sizes) = place_values(&steps, &shapes, &kept, backward);
         let (grad_places, grad_sizes) = if backward {
             place_gradients(&mut steps, &shapes, output)
         } else {
@@ -76,6 +80,7 @@ impl Program {
             steps,
             shapes,
             output,
+            numbers,
             places,
             sizes,
             grad_places,
@@ -84,10 +89,10 @@ impl Program {
     }
 }
 
-/// The steps that `output` needs, shapes by value, and the number of `output`.
-fn unfuse(graph: &Graph, shapes: &[Shape], output: usize) -> (Vec<Step>, Vec<Shape>, usize) {
+/// The steps that `wanted` needs, shapes by value, and the numbers of the graph's values.
+fn unfuse(graph: &Graph, shapes: &[Shape], wanted: &[ValueId]) -> (Vec<Step>, Vec<Shape>, Vec<usize>) {
     let mut needed = vec![false; graph.value_count()];
-    needed[output] = true;
+    wanted.iter().for_each(|id| needed[usize::from(id.0)] = true);
     for (index, node) in graph.nodes.iter().enumerate().rev() {
         if needed[graph.inputs.len() + index] {
             node.inputs.iter().for_each(|id| needed[usize::from(id.0)] = true);
@@ -119,7 +124,7 @@ fn unfuse(graph: &Graph, shapes: &[Shape], output: usize) -> (Vec<Step>, Vec<Sha
         }
         numbers.push(own_shapes.len() - 1);
     }
-    (steps, own_shapes, numbers[output])
+    (steps, own_shapes, numbers)
 }
 
 /// The operator, and its activation behind it.
@@ -190,7 +195,7 @@ impl Pool {
     }
 }
 
-fn place_values(steps: &[Step], shapes: &[Shape], output: usize, backward: bool) -> (Vec<usize>, Vec<usize>) {
+fn place_values(steps: &[Step], shapes: &[Shape], kept: &[usize], backward: bool) -> (Vec<usize>, Vec<usize>) {
     // The step after which a value is not needed any more.
     let mut last = vec![0; shapes.len()];
     for (index, step) in steps.iter().enumerate() {
@@ -200,7 +205,7 @@ fn place_values(steps: &[Step], shapes: &[Shape], output: usize, backward: bool)
         }
         last[step.output] = if own { usize::MAX } else { index };
     }
-    last[output] = usize::MAX;
+    kept.iter().for_each(|&value| last[value] = usize::MAX);
 
     let mut pool = Pool::default();
     let mut places = vec![pool.take(shapes[0].elems())];

@@ -12,6 +12,8 @@ pub(super) enum Purpose {
     Augmentation,
     /// The initial values of a constant.
     Initial,
+    /// The choice of the samples to calibrate on.
+    Calibration,
 }
 
 /// The numbers for `index` in round `round` (an epoch).

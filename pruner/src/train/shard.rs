@@ -109,10 +109,10 @@ impl Shard {
         }
     }
 
-    /// The program's output for a sample, planar.
-    pub(super) fn output(&self, program: &Program, sample: usize, output: &mut [f32]) {
-        let values = self.value(program, program.output);
-        read_sample(program.shapes[program.output], self.samples, sample, values, output);
+    /// A value that the program keeps, for a sample, planar.
+    pub(super) fn read(&self, program: &Program, value: usize, sample: usize, planar: &mut [f32]) {
+        let values = self.value(program, value);
+        read_sample(program.shapes[value], self.samples, sample, values, planar);
     }
 
     /// Calls `loss` with each sample, its output and the gradient of the loss with respect to it, both planar.

@@ -355,3 +355,97 @@ fn permuted_channels_keep_the_accuracy_of_the_dense_model() {
     let message = folder.fails(2, &["prune", MODEL, "--sparsity", "0.5", "--permute", "-o", "b.sct"]);
     assert!(message.contains("N:M"), "{message}");
 }
+
+#[test]
+fn criteria_take_samples_of_the_training_data_or_else_of_the_test_data() {
+    let folder = folder();
+    let prune = |output: &str, more: &[&str]| {
+        let args = ["prune", MODEL, "-o", output, "--sparsity", "0.8", "--data", DATA];
+        folder.run(&[&args, more].concat())
+    };
+    for (output, criterion) in [
+        ("snip.sct", "snip:batch=64"),
+        ("wanda.sct", "wanda"),
+        ("fisher.sct", "fisher"),
+    ] {
+        let outcome = prune(
+            output,
+            &["--criterion", criterion, "--train", "train.toml", "--scope", "row"],
+        );
+        assert_eq!((outcome.code, outcome.stderr.as_str()), (0, ""), "{criterion}");
+        assert!(
+            outcome.stdout.contains(&format!("pruned by {criterion}")),
+            "{}",
+            outcome.stdout
+        );
+    }
+    let outcome = prune("test.sct", &["--criterion", "snip", "--scope", "row"]);
+    assert!(
+        outcome.stderr.contains("give others with --train"),
+        "{}",
+        outcome.stderr
+    );
+    assert_eq!(outcome.code, 0);
+    let fails = |criterion: &str| {
+        folder.fails(
+            2,
+            &[
+                "prune",
+                MODEL,
+                "-o",
+                "no.sct",
+                "--sparsity",
+                "0.8",
+                "--criterion",
+                criterion,
+            ],
+        )
+    };
+    let missing = fails("wanda");
+    assert!(
+        missing.contains("--criterion: `prune.criterion`: wanda needs samples"),
+        "{missing}"
+    );
+    assert!(fails("wnada").contains("did you mean `wanda`?"));
+    assert!(fails("ria:alpha=9").contains("a number from 0 to 2"));
+}
+
+#[test]
+fn a_run_scores_with_its_settings_and_says_so() {
+    let folder = folder();
+    let set = [
+        "--set",
+        "prune.criterion={ name = 'snip', rounds = 3 }",
+        "--set",
+        "data.calibration=64",
+    ];
+    folder.ok(&[&["prune", "--recipe", "recipe.toml", "--run", "run"][..], &set].concat());
+    let recipe = String::from_utf8(bytes(folder.path("run/recipe.toml"))).unwrap();
+    for line in [
+        "calibration = 64",
+        "[prune.criterion]",
+        "name = \"snip\"",
+        "rounds = 3",
+        "batch = 128",
+    ] {
+        assert!(recipe.contains(line), "{line}: {recipe}");
+    }
+    let report: serde_json::Value = serde_json::from_slice(&bytes(folder.path("run/report.json"))).unwrap();
+    assert!((number(&report, "sparsity") - 0.8).abs() < 1e-3);
+}
+
+#[test]
+fn the_list_shows_every_criterion_and_setting() {
+    let folder = Folder::new();
+    let list = folder.json(&["recipe", "list"]);
+    let text = folder.ok(&["recipe", "list"]);
+    let criteria = list["criteria"].as_array().unwrap();
+    assert!(criteria.len() >= 14);
+    for criterion in criteria {
+        let name = criterion["name"].as_str().unwrap();
+        assert!(text.contains(criterion["summary"].as_str().unwrap()), "{name}");
+        for setting in criterion["settings"].as_array().unwrap() {
+            assert!(text.contains(&format!("{name}.{}", setting["name"].as_str().unwrap())));
+        }
+    }
+}

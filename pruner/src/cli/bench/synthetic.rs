@@ -38,14 +38,14 @@ impl SyntheticArgs {
         let options = PruneOptions {
             sparsity: self.synthetic_sparsity,
             pattern: self.pattern.unwrap_or(Pattern::Unstructured),
-            criterion: Criterion::L1,
+            criterion: Criterion::default(),
             scope: Scope::Uniform,
             fallback: Fallback::Dense,
             bounds: Bounds::default(),
             rules: if self.all { Vec::new() } else { spared(&graph)? },
             seed: 0,
         };
-        let report = prune(&mut graph, &options)?;
+        let report = prune(&mut graph, &options, None)?;
         for layer in report.layers.iter().filter(|layer| !layer.skipped) {
             if let Some(note) = &layer.note {
                 out.warn(&format!("{}: {note}", layer.name));

@@ -19,6 +19,7 @@ pub use folder::Folder;
 use folder::{DENSE, REWIND};
 
 use super::{Between, Phase, Recipe, RecipeError, budget_target};
+use crate::calibrate::Calibration;
 use crate::data::{Dataset, Preprocess};
 use crate::emit::EmitError;
 use crate::eval::EvalError;
@@ -107,6 +108,17 @@ pub struct Inputs {
     pub preprocess: Preprocess,
     /// The teacher, if it is not the dense model.
     pub teacher: Option<Graph>,
+}
+
+impl Inputs {
+    /// The samples that criteria, corrections and reconstruction see.
+    pub fn calibration(&self, recipe: &Recipe) -> Option<Calibration<'_>> {
+        let samples = Samples {
+            dataset: self.train.as_ref()?,
+            preprocess: &self.preprocess,
+        };
+        Some(Calibration::new(samples, recipe.data.calibration, recipe.seed))
+    }
 }
 
 /// Is told how a run goes.
@@ -244,12 +256,12 @@ impl<'a> Runner<'a> {
         let Some(options) = self.recipe.channels() else {
             return Ok(());
         };
-        let removal = Removal::new(&self.dense, &options)?;
-        let correct = &self.recipe.correct;
-        if let Some(train) = self.inputs.train.as_ref().filter(|_| correct.biases) {
+        let calibration = self.calibration();
+        let removal = Removal::new(&self.dense, &options, calibration.as_ref())?;
+        if let Some(calibration) = calibration.filter(|_| self.recipe.correct.biases) {
             let mut graph = self.dense.clone();
             removal.disconnect(&mut graph);
-            correct_biases(&mut graph, &self.dense, &self.samples(train), correct.samples)?;
+            correct_biases(&mut graph, &self.dense, &calibration)?;
             self.base = graph;
         }
         let (smaller, report) = removal.apply(&self.base)?;
@@ -321,6 +333,10 @@ impl<'a> Runner<'a> {
             dataset,
             preprocess: &self.inputs.preprocess,
         }
+    }
+
+    fn calibration(&self) -> Option<Calibration<'a>> {
+        self.inputs.calibration(self.recipe)
     }
 
     fn tested(&self, graph: &Graph) -> Result<Option<Evaluation>, RunError> {

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::folder::REWIND;
 use super::{Folder, Observer, PLAIN, RunError, Runner, size};
+use crate::calibrate::Calibration;
 use crate::eval::EvalError;
 use crate::mask::Pattern;
 use crate::prune::{Masks, PruneOptions, choose};
@@ -31,10 +32,11 @@ impl Runner<'_> {
     fn prune(&mut self, index: usize, round: u32, sparsity: f64, state: &mut State) -> Result<(), RunError> {
         // Channels were removed before the first round, not in a phase of their own.
         let before = size(if round == 1 { &self.dense } else { state.graph() })?;
+        let calibration = self.calibration();
         let options = self.recipe.options(Some(sparsity));
-        let permuted = self.permute(&options, state)?;
+        let permuted = self.permute(&options, calibration.as_ref(), state)?;
         let dense = state.graph().clone();
-        let report = set_masks(state, &options)?;
+        let report = set_masks(state, &options, calibration.as_ref())?;
         let after = size(state.graph())?;
         let cut = Cut {
             drop: ((before.0 - after.0).max(0.0) / before.0.max(f64::MIN_POSITIVE)).sqrt(),
@@ -68,11 +70,16 @@ impl Runner<'_> {
     }
 
     /// Puts channels in another order, if the recipe says so; the dense network in that order.
-    fn permute(&self, options: &PruneOptions, state: &mut State) -> Result<Option<Graph>, RunError> {
+    fn permute(
+        &self,
+        options: &PruneOptions,
+        calibration: Option<&Calibration<'_>>,
+        state: &mut State,
+    ) -> Result<Option<Graph>, RunError> {
         let (true, Pattern::Nm { n, m }) = (self.recipe.prune.permute, options.pattern) else {
             return Ok(None);
         };
-        let (masks, _) = choose(state.graph(), |id| state.mask(id), options)?;
+        let (masks, _) = choose(state.graph(), |id| state.mask(id), options, calibration)?;
         let permuted = permute_channels(state.graph(), &masks, n, m)?;
         state.change_weights(|own| own.clone_from(&permuted))?;
         Ok(Some(permuted))
@@ -85,13 +92,12 @@ impl Runner<'_> {
         pattern: Pattern,
         state: &mut State,
     ) -> Result<Option<Vec<LayerError>>, RunError> {
-        let (Some(method), Some(train)) = (self.recipe.prune.reconstruct, self.inputs.train.as_ref()) else {
+        let (Some(method), Some(calibration)) = (self.recipe.prune.reconstruct, self.calibration()) else {
             return Ok(None);
         };
         let ids = (0..dense.tensors.len() as u16).map(TensorId);
         let mut masks: Masks = ids.filter_map(|id| Some((id, state.mask(id)?.to_vec()))).collect();
-        let (samples, count) = (self.samples(train), self.recipe.correct.samples);
-        let errors = reconstruct(&mut dense, &mut masks, pattern, method.0, &samples, count)?;
+        let errors = reconstruct(&mut dense, &mut masks, pattern, method.0, &calibration)?;
         masks.into_iter().for_each(|(id, mask)| {
             state.set_mask(id, Some(mask));
         });
@@ -102,19 +108,15 @@ impl Runner<'_> {
 
     fn correct(&self, dense: &Graph, state: &mut State) -> Result<(), RunError> {
         let correct = &self.recipe.correct;
-        let Some(train) = self.inputs.train.as_ref().filter(|_| correct.biases || correct.norms) else {
+        let Some(calibration) = self.calibration().filter(|_| self.recipe.corrects()) else {
             return Ok(());
-        };
-        let samples = Samples {
-            dataset: train,
-            preprocess: &self.inputs.preprocess,
         };
         let mut graph = state.graph().clone();
         if correct.biases {
-            correct_biases(&mut graph, dense, &samples, correct.samples)?;
+            correct_biases(&mut graph, dense, &calibration)?;
         }
         if correct.norms {
-            reestimate_norms(&mut graph, &samples, correct.samples)?;
+            reestimate_norms(&mut graph, &calibration)?;
         }
         Ok(state.change_weights(|own| *own = graph)?)
     }
@@ -158,6 +160,7 @@ impl Runner<'_> {
                 .map(|share| ((share * steps as f64) as u64).min(steps - 1)),
             every: self.recipe.schedule.every.steps(per_epoch).max(1),
             options: self.recipe.options(Some(target)),
+            calibration: self.calibration(),
         });
         let rewinds = first && self.recipe.schedule.between == Between::Rewind;
         let done = state.position().step;
@@ -189,8 +192,12 @@ impl Runner<'_> {
 }
 
 /// Prunes a state; the sparsity it has then.
-fn set_masks(state: &mut State, options: &PruneOptions) -> Result<f64, crate::prune::PruneError> {
-    let (masks, report) = choose(state.graph(), |id| state.mask(id), options)?;
+fn set_masks(
+    state: &mut State,
+    options: &PruneOptions,
+    calibration: Option<&Calibration<'_>>,
+) -> Result<f64, crate::prune::PruneError> {
+    let (masks, report) = choose(state.graph(), |id| state.mask(id), options, calibration)?;
     for (id, mask) in masks {
         state.set_mask(id, Some(mask));
     }
@@ -198,13 +205,14 @@ fn set_masks(state: &mut State, options: &PruneOptions) -> Result<f64, crate::pr
 }
 
 /// How the sparsity rises while it trains.
-struct Gradual {
+struct Gradual<'a> {
     target: f64,
     ramp: Ramp,
     /// Where it begins and ends.
     steps: [u64; 2],
     every: u64,
     options: PruneOptions,
+    calibration: Option<Calibration<'a>>,
 }
 
 /// Shows and keeps how a training goes, and prunes if it is gradual.
@@ -217,7 +225,7 @@ struct Watch<'a> {
     observer: &'a mut dyn Observer,
     interrupted: &'a AtomicBool,
     test: Option<Samples<'a>>,
-    gradual: Option<Gradual>,
+    gradual: Option<Gradual<'a>>,
     /// The step whose state is kept to rewind to.
     rewind: Option<u64>,
     start: Instant,
@@ -240,7 +248,7 @@ impl Hooks for Watch<'_> {
         let done = (step - begin) as f64 / (end - begin).max(1) as f64;
         let fixed = gradual.options.pattern.fixed_sparsity().is_some();
         gradual.options.sparsity = (!fixed).then(|| gradual.ramp.at(gradual.target, done));
-        set_masks(state, &gradual.options)?;
+        set_masks(state, &gradual.options, gradual.calibration.as_ref())?;
         Ok(())
     }
 

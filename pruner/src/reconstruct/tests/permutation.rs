@@ -44,7 +44,7 @@ fn permuted_channels_keep_more_and_compute_the_same() {
             ..Recipe::default()
         };
         let options = options.options(None);
-        let (masks, _) = choose(&graph, |_| None, &options).unwrap();
+        let (masks, _) = choose(&graph, |_| None, &options, None).unwrap();
         let permuted = permute_channels(&graph, &masks, 2, 4).unwrap();
         let kept = |graph: &Graph| {
             let of = |id: TensorId| {

@@ -24,7 +24,7 @@ fn options(fraction: f64, scope: Scope, round_to: usize) -> ChannelOptions {
     ChannelOptions {
         fraction,
         round_to,
-        criterion: Criterion::L1,
+        criterion: Criterion::default(),
         scope,
         rules: Vec::new(),
         seed: 0,
@@ -42,7 +42,7 @@ fn rule(layers: &str, sparsity: f64) -> Rule {
 /// Channels of `a` and `b` after removal.
 fn kept(graph: &Graph, options: &ChannelOptions) -> [usize; 2] {
     let mut smaller = graph.clone();
-    let report = remove_channels(&mut smaller, options).unwrap();
+    let report = remove_channels(&mut smaller, options, None).unwrap();
     ["a", "b"].map(|name| {
         let group = report.groups.iter().find(|group| group.name == name).unwrap();
         let node = smaller.nodes.iter().find(|node| node.name == name).unwrap();
@@ -59,7 +59,7 @@ fn a_channel_scores_the_sum_of_its_filters() {
     let dw = net.conv("dw", a, 2, 2, 3);
     net.conv("b", dw, 2, 1, 1);
     let coupling = Coupling::new(&net.graph).unwrap();
-    let found = scores(&net.graph, &coupling, Criterion::L1, 0);
+    let found = scores(&net.graph, &coupling, &Criterion::default(), 0, None).unwrap();
     let norm = |name: &str, row: usize, cols: usize| {
         let tensor = net.graph.tensors.iter().find(|tensor| tensor.name == name).unwrap();
         let filter = &tensor.data[row * cols..][..cols];
@@ -77,7 +77,7 @@ fn each_group_loses_its_share_and_the_lowest_go() {
     assert_eq!(kept(&graph, &options(0.5, Scope::Uniform, 1)), [5, 3]);
     assert_eq!(kept(&graph, &options(0.99, Scope::Uniform, 1)), [1, 1]);
     let mut smaller = graph.clone();
-    remove_channels(&mut smaller, &options(0.5, Scope::Uniform, 1)).unwrap();
+    remove_channels(&mut smaller, &options(0.5, Scope::Uniform, 1), None).unwrap();
     let norms = |graph: &Graph| -> Vec<f32> {
         let filters = graph.tensors[0].data.chunks(27);
         filters.map(|filter| filter.iter().map(|w| w.abs()).sum()).collect()
@@ -115,7 +115,7 @@ fn whole_groups_count_by_their_width() {
     let a = net.conv("a", ValueId(0), 32, 1, 1);
     let b = net.conv("b", a, 32, 8, 3);
     net.conv("c", b, 2, 1, 1);
-    let report = remove_channels(&mut net.graph, &options(0.6, Scope::Uniform, 8)).unwrap();
+    let report = remove_channels(&mut net.graph, &options(0.6, Scope::Uniform, 8), None).unwrap();
     // 3 of 8 groups of 4 would stay: 12 channels, 16 after rounding.
     let row = report.groups.iter().find(|group| group.name == "a").unwrap();
     assert_eq!((row.before, row.after), (32, 16));
@@ -136,21 +136,21 @@ fn rules_keep_layers_and_nothing_is_an_error() {
     };
     assert_eq!(kept(&graph, &last), [10, 3]);
     let mut same = graph.clone();
-    let error = remove_channels(&mut same, &skip(&["a", "b"])).unwrap_err();
+    let error = remove_channels(&mut same, &skip(&["a", "b"]), None).unwrap_err();
     assert!(matches!(error, ChannelError::Nothing { groups: 4 }), "{error}");
     for fraction in [-0.1, 1.0, f64::NAN] {
-        let error = remove_channels(&mut same, &options(fraction, Scope::Uniform, 1)).unwrap_err();
+        let error = remove_channels(&mut same, &options(fraction, Scope::Uniform, 1), None).unwrap_err();
         assert!(matches!(error, ChannelError::Fraction(_)), "{error}");
     }
     assert_eq!(same, graph);
-    let report = remove_channels(&mut same, &options(0.0, Scope::Global, 1)).unwrap();
+    let report = remove_channels(&mut same, &options(0.0, Scope::Global, 1), None).unwrap();
     assert_eq!(report.before, report.after);
 }
 
 #[test]
 fn sizes_are_those_of_the_graph() {
     let mut smaller = graph();
-    let report = remove_channels(&mut smaller, &options(0.5, Scope::Uniform, 1)).unwrap();
+    let report = remove_channels(&mut smaller, &options(0.5, Scope::Uniform, 1), None).unwrap();
     // 16 pixels.
     assert_eq!(report.before.multiplications, 16 * (10 * 27 + 6 * 90) + 2 * 6);
     assert_eq!(report.after.multiplications, 16 * (5 * 27 + 3 * 45) + 2 * 3);

@@ -1,0 +1,109 @@
+//! The inputs of layers, unfolded: `X [positions, K]`, such that a layer computes `X · Wᵀ`, with the columns in the
+//! order of those of its weights. A layer of several groups has an `X` for each.
+
+use ndarray::linalg::general_mat_mul;
+use ndarray::{Array2, ArrayView2, Axis};
+use secateur_format::ValueId;
+use secateur_format::graph::{Graph, GraphError};
+
+use super::Calibration;
+use crate::eval::EvalError;
+use crate::layer::Layer;
+use crate::train::{Interpreter, Patches};
+
+/// Samples at a time: the inputs of all layers that are asked for are kept for so many.
+const BATCH: usize = 32;
+
+/// Floats of `X` at a time, or those of one sample.
+const BLOCK: usize = 1 << 20;
+
+/// Runs the samples through the network, and calls `each` with the number of a layer in `layers`, a group of it, and
+/// some rows of the `X` of that group. A matrix that several nodes share gets the inputs of all of them.
+///
+/// # Errors
+/// An [`EvalError`], if the samples do not fit the graph.
+pub fn each_input(
+    graph: &Graph,
+    layers: &[&Layer],
+    calibration: &Calibration<'_>,
+    mut each: impl FnMut(usize, usize, ArrayView2<'_, f32>),
+) -> Result<(), EvalError> {
+    calibration.check_inputs(graph)?;
+    let shapes = graph.shapes()?;
+    let mut readers: Vec<(usize, ValueId, Patches)> = Vec::new();
+    for (index, node) in graph.nodes.iter().enumerate() {
+        let layer = layers.iter().position(|layer| node.op.weight() == Some(layer.tensor));
+        if let (Some(layer), Some(&value)) = (layer, node.inputs.first()) {
+            let [input, output] = [value, graph.output_of(index)].map(|id| shapes[usize::from(id.0)]);
+            let patches = Patches::new(&node.op, input, output);
+            // Nodes that share a matrix need not read it alike.
+            if (patches.groups(), patches.cols()) == (layers[layer].groups(), layers[layer].cols as usize) {
+                readers.push((layer, value, patches));
+            }
+        }
+    }
+    let values: Vec<ValueId> = readers.iter().map(|&(_, value, _)| value).collect();
+    let mut interpreter = Interpreter::observer(graph, &values, BATCH.min(calibration.count()))?;
+    for batch in calibration.batches(BATCH) {
+        calibration.set_inputs(&mut interpreter, batch.clone());
+        interpreter.forward(graph);
+        for (layer, value, patches) in &readers {
+            let (cols, positions) = (patches.cols(), patches.positions());
+            let samples: Vec<usize> = (0..batch.len()).collect();
+            for samples in samples.chunks((BLOCK / (cols * positions)).max(1)) {
+                let planar = samples.iter().map(|&sample| {
+                    let mut planar = vec![0.0; shapes[usize::from(value.0)].elems()];
+                    interpreter.read(*value, sample, &mut planar);
+                    planar
+                });
+                let planar: Vec<Vec<f32>> = planar.collect();
+                // Xᵀ: the patches of some samples, side by side.
+                let mut columns = Array2::zeros((cols, positions * samples.len()));
+                for group in 0..patches.groups() {
+                    let own = columns.axis_chunks_iter_mut(Axis(1), positions);
+                    for (mut own, planar) in own.zip(&planar) {
+                        let found = patches.of(group, planar);
+                        let found = ArrayView2::from_shape((cols, positions), &found);
+                        own.assign(&found.map_err(|_| GraphError::Structure)?);
+                    }
+                    each(*layer, group, columns.t());
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The sums of squares of the columns of `X`, `[layer][group][column]`.
+///
+/// # Errors
+/// As [`each_input`].
+pub fn column_squares(
+    graph: &Graph,
+    layers: &[&Layer],
+    calibration: &Calibration<'_>,
+) -> Result<Vec<Vec<Vec<f64>>>, EvalError> {
+    let zeros = |layer: &&Layer| vec![vec![0.0; layer.cols as usize]; layer.groups()];
+    let mut sums: Vec<Vec<Vec<f64>>> = layers.iter().map(zeros).collect();
+    each_input(graph, layers, calibration, |layer, group, rows| {
+        for row in rows.rows() {
+            let sums = sums[layer][group].iter_mut().zip(row);
+            sums.for_each(|(sum, &x)| *sum += f64::from(x) * f64::from(x));
+        }
+    })?;
+    Ok(sums)
+}
+
+/// The Gram matrices `Xᵀ X [K, K]` of a layer, one per group.
+///
+/// # Errors
+/// As [`each_input`].
+pub fn gram(graph: &Graph, layer: &Layer, calibration: &Calibration<'_>) -> Result<Vec<Array2<f64>>, EvalError> {
+    let cols = layer.cols as usize;
+    let mut sums: Vec<Array2<f64>> = vec![Array2::zeros((cols, cols)); layer.groups()];
+    each_input(graph, &[layer], calibration, |_, group, rows| {
+        let rows = rows.mapv(f64::from);
+        general_mat_mul(1.0, &rows.t(), &rows, 1.0, &mut sums[group]);
+    })?;
+    Ok(sums)
+}

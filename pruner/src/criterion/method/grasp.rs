@@ -1,0 +1,78 @@
+//! GraSP: keeps the weights that the flow of gradients depends on.
+
+use secateur_format::graph::Graph;
+
+use super::{Kind, Method, Needs, Setting, Unit};
+use crate::train::Statistics;
+
+const BATCH: Setting = Setting {
+    name: "batch",
+    kind: Kind::Whole(128, [1, 65_536]),
+    help: "Samples at a time, which share the statistics of batch norms.",
+    ours: true,
+};
+
+const TEMPERATURE: Setting = Setting {
+    name: "temperature",
+    kind: Kind::Real(200.0, [0.01, 1e4]),
+    help: "What outputs are divided by before the loss.",
+    ours: false,
+};
+
+const STEP: Setting = Setting {
+    name: "step",
+    kind: Kind::Real(1e-3, [1e-6, 1.0]),
+    help: "How far the weights are moved along the gradient to see how it changes, relative to their length.",
+    ours: true,
+};
+
+pub(super) const METHOD: Method = Method {
+    name: "grasp",
+    aliases: &[],
+    summary: "w · (H g): weights whose removal strengthens the flow of gradients go first",
+    source: "Picking Winning Tickets Before Training, arXiv 2002.07376",
+    needs: Needs::Labels,
+    settings: &[BATCH, TEMPERATURE, STEP],
+    unit: Unit::Sum,
+    score: |subject, criterion| {
+        let gradients = subject.gradients(criterion, criterion.whole(&BATCH), Statistics::Batch)?;
+        let mut gradients = gradients.with_temperature(criterion.real(&TEMPERATURE) as f32);
+        let prunable = |mut found: Vec<Vec<f64>>| {
+            for (tensor, found) in (0u16..).zip(&mut found) {
+                if subject.layers.iter().all(|layer| layer.tensor.0 != tensor) {
+                    found.clear();
+                }
+            }
+            found
+        };
+        let direction = prunable(gradients.mean(subject.graph));
+        let weights = subject.layers.iter().flat_map(|layer| subject.weights(layer));
+        let weights = length(weights.map(|&w| f64::from(w)));
+        let step = criterion.real(&STEP) * weights / length(direction.iter().flatten().copied()).max(f64::MIN_POSITIVE);
+        // H g, by central differences. A step relative to the weights, because ours are f32.
+        let mut product = gradients.mean(&moved(subject.graph, &direction, step));
+        let behind = gradients.mean(&moved(subject.graph, &direction, -step));
+        for (ahead, behind) in product.iter_mut().flatten().zip(behind.iter().flatten()) {
+            *ahead = if step > 0.0 {
+                (*ahead - behind) / (2.0 * step)
+            } else {
+                0.0
+            };
+        }
+        Ok(subject.each_pair(&product, |w, product| w * product))
+    },
+};
+
+fn length(values: impl Iterator<Item = f64>) -> f64 {
+    values.map(|x| x * x).sum::<f64>().sqrt()
+}
+
+/// The network with its weights moved by `step` along `direction`.
+fn moved(graph: &Graph, direction: &[Vec<f64>], step: f64) -> Graph {
+    let mut graph = graph.clone();
+    for (tensor, direction) in graph.tensors.iter_mut().zip(direction) {
+        let weights = tensor.data.iter_mut().zip(direction);
+        weights.for_each(|(w, g)| *w = (f64::from(*w) + step * g) as f32);
+    }
+    graph
+}

@@ -1,0 +1,6 @@
+//! The registry: every entry, the worked examples of `algorithms.md`, and scores made by NumPy.
+
+mod golden;
+mod registry;
+mod support;
+mod vectors;
