@@ -19,7 +19,7 @@ use crate::engine::Engine;
 use crate::eval::Accuracy;
 use crate::mask::{Pattern, Scope};
 use crate::prune::{PruneOptions, PruneReport, apply, choose};
-use crate::recipe::{Kind, Layer, Recipe, complaint, parse};
+use crate::recipe::{Kind, Layer, Recipe, parse};
 use crate::reconstruct::{permute_channels, reconstruct};
 use crate::structured::{ChannelOptions, ChannelReport, remove_channels};
 use crate::train::Samples;
@@ -63,15 +63,7 @@ fn one_shot(args: &PruneArgs, recipe: &Recipe, layers: &[Layer], out: &Output) -
     let preprocess = opened.preprocess(args.write.preprocess.get(), described)?;
     recipe_run::check_rules(recipe, layers, &opened.source.graph)?;
     let options = recipe.options(recipe.sparsity());
-    // Without data to train on, that to test on has to do.
-    if recipe.needs_samples() && train.is_none() && data.is_some() {
-        out.warn("calibrating on the samples that accuracy is measured on; give others with --train");
-    } else {
-        let complete = recipe.check_samples();
-        complete.map_err(|(key, problem)| complaint(layers, &key, &problem))?;
-    }
-    let calibration = train.as_ref().or(data.as_ref()).filter(|_| recipe.needs_samples());
-    let calibration = calibration.map(|loaded| {
+    let calibration = train.as_ref().map(|loaded| {
         let samples = Samples {
             dataset: &loaded.dataset,
             preprocess: &preprocess,
@@ -93,13 +85,11 @@ fn one_shot(args: &PruneArgs, recipe: &Recipe, layers: &[Layer], out: &Output) -
         _ => {}
     }
     let (mut masks, report) = choose(&graph, |_| None, &options, calibration.as_ref())?;
-    let errors = match recipe.prune.reconstruct {
-        Some(method) => {
-            let none = || CliError::usage("--reconstruct needs samples: give --train D");
-            let calibration = calibration.as_ref().ok_or_else(none)?;
+    let errors = match (recipe.prune.reconstruct, &calibration) {
+        (Some(method), Some(calibration)) => {
             reconstruct(&mut graph, &mut masks, options.pattern, method.0, calibration)?
         }
-        None => Vec::new(),
+        _ => Vec::new(),
     };
     apply(&mut graph, &masks);
     for layer in &report.layers {

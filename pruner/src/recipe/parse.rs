@@ -141,7 +141,7 @@ fn resolve<'s>(schema: &'s Json, root: &'s Json) -> &'s Json {
     }
 }
 
-/// Where a dotted path is; indices count the tables of an array.
+/// Where a dotted path is, or what comes nearest to holding it; indices count the tables of an array.
 fn span_of(table: &DeTable<'_>, path: &str) -> Option<Range<usize>> {
     let (first, rest) = path.split_once('.').unwrap_or((path, ""));
     let value = table.iter().find(|(key, _)| key.get_ref() == first)?.1;
@@ -157,6 +157,20 @@ fn span_of(table: &DeTable<'_>, path: &str) -> Option<Range<usize>> {
         }
         _ => inner(value, rest).or_else(|| Some(value.span())),
     }
+}
+
+/// Whether a dotted path has a value.
+fn holds(table: &Table, path: &str) -> bool {
+    let mut parts = path.split('.');
+    let mut value = parts.next().and_then(|part| table.get(part));
+    for part in parts {
+        value = value.and_then(|value| match value {
+            Value::Table(table) => table.get(part),
+            Value::Array(items) => items.get(part.parse::<usize>().ok()?),
+            _ => None,
+        });
+    }
+    value.is_some()
 }
 
 /// Reads a recipe from layers.
@@ -183,7 +197,10 @@ pub fn parse(layers: &[Layer]) -> Result<Recipe, RecipeError> {
 /// A complaint about a key, at the place that decides its value.
 pub fn complaint(layers: &[Layer], path: &str, problem: &str) -> RecipeError {
     let problem = format!("`{path}`: {problem}");
-    let found = layers.iter().rev().find_map(|layer| {
+    let decides = |layer: &&Layer| layer.text.parse().is_ok_and(|table: Table| holds(&table, path));
+    // What is nowhere is missing from a file, not from a flag that says something else.
+    let files = layers.iter().rev().filter(|layer| layer.placed);
+    let found = layers.iter().rev().filter(decides).chain(files).find_map(|layer| {
         let table = DeTable::parse(&layer.text).ok()?;
         let span = span_of(table.get_ref(), path)?;
         Some(layer.error(Some(span), problem.clone()))

@@ -125,7 +125,7 @@ impl Recipe {
     }
 
     /// Finds a criterion whose samples are missing; the path of a key, and what is wrong with it.
-    pub fn check_samples(&self) -> Result<(), Wrong> {
+    fn check_samples(&self) -> Result<(), Wrong> {
         let criterion = self.prune.criterion.method();
         if self.calibrates() && self.data.train.is_none() {
             let (name, needs) = (criterion.name, criterion.needs.text());
@@ -249,7 +249,10 @@ impl Recipe {
         }
         self.check_samples()?;
         if self.needs_samples() && self.data.train.is_none() {
-            return wrong("data.train", "is missing: the recipe trains, corrects or reconstructs");
+            return wrong(
+                "data.train",
+                "is missing: the recipe trains, corrects or reconstructs; give it, or --train on the command line",
+            );
         }
         if self.prune.max_drop.is_some() && self.data.validation.is_none() && self.data.test.is_none() {
             return wrong("data.validation", "is missing: max_drop has to be measured");

@@ -100,6 +100,7 @@ fn prune_reports_what_it_wrote() {
         "output",
         "pruning",
         "ratio",
+        "reconstruction",
         "sparsity",
         "structured",
     ];
