@@ -178,9 +178,7 @@ pub fn predictions(
             tick();
         }
     };
-    let threads = std::thread::available_parallelism()
-        .map_or(1, usize::from)
-        .min(dataset.len().max(1));
+    let threads = rayon::current_num_threads().min(dataset.len().max(1));
     let parts: Vec<Result<Vec<Prediction>, EvalError>> = std::thread::scope(|scope| {
         let handles: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         handles

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use regex::Regex;
 use secateur_format::TensorId;
-use secateur_format::graph::{Graph, GraphError};
+use secateur_format::graph::{Graph, GraphError, Tensor};
 use thiserror::Error;
 
 use crate::calibrate::Calibration;
@@ -94,6 +94,25 @@ pub struct PruneReport {
     pub sparsity: f64,
     /// Fraction of zeros over all parameters.
     pub model_sparsity: f64,
+}
+
+impl PruneReport {
+    /// Counts the zeros anew, in the weights that `graph` has now.
+    ///
+    /// # Errors
+    /// As [`Graph::shapes`].
+    pub fn recount(&mut self, graph: &Graph) -> Result<(), GraphError> {
+        let zeros = |tensor: &Tensor| tensor.data.iter().filter(|&&w| w == 0.0).count();
+        for (row, layer) in self.layers.iter_mut().zip(layers(graph, &graph.shapes()?)) {
+            row.zeros = graph.tensor(layer.tensor).map_or(0, zeros);
+        }
+        let part = |zeros: usize, of: usize| zeros as f64 / of.max(1) as f64;
+        let weights = self.layers.iter().map(|row| row.weights).sum();
+        self.sparsity = part(self.layers.iter().map(|row| row.zeros).sum(), weights);
+        let all = graph.tensors.iter().map(|tensor| tensor.data.len()).sum();
+        self.model_sparsity = part(graph.tensors.iter().map(zeros).sum(), all);
+        Ok(())
+    }
 }
 
 /// Why a graph cannot be pruned as asked.
@@ -202,6 +221,7 @@ pub fn choose<'m>(
         _ => options.criterion.clone(),
     };
     let rounds = match options.pattern.fixed_sparsity() {
+        _ if decisions.iter().all(|decision| decision.pattern.is_none()) => 0,
         Some(_) => 1,
         None => criterion.rounds(),
     };
@@ -225,7 +245,12 @@ pub fn choose<'m>(
             seed: options.seed,
         };
         let scores = criterion.scores(&subject)?;
-        if options.scope == Scope::Lamp && scores.iter().flatten().any(|&score| score < 0.0) {
+        if options.scope == Scope::Lamp
+            && scores
+                .iter()
+                .flatten()
+                .any(|&score| criterion.unit().score([score]) < 0.0)
+        {
             let criterion = criterion.method().name;
             return Err(PruneError::Signed { criterion });
         }
@@ -263,11 +288,10 @@ pub fn choose<'m>(
         for ((_, mask), found) in masks.iter_mut().zip(found) {
             mask.iter_mut().zip(found).for_each(|(keep, found)| *keep &= found);
         }
-        if round < rounds {
-            apply(left.to_mut(), &masks);
-        }
+        apply(left.to_mut(), &masks);
     }
-    let report = report(graph, &masks, &layers, decisions, &guards);
+    let mut report = report(&layers, decisions, &guards);
+    report.recount(&left)?;
     Ok((masks, report))
 }
 
@@ -419,16 +443,9 @@ fn decide(layer: &Layer, options: &PruneOptions, target: f64) -> Decision {
     }
 }
 
-fn report(graph: &Graph, masks: &Masks, layers: &[Layer], decisions: Vec<Decision>, guards: &[Guard]) -> PruneReport {
-    let zeros_of = |id: TensorId, data: &[f32]| match masks.iter().find(|(masked, _)| *masked == id) {
-        Some((_, mask)) => data.iter().zip(mask).filter(|&(&w, &keep)| w == 0.0 || !keep).count(),
-        None => data.iter().filter(|&&w| w == 0.0).count(),
-    };
-    let mut rows = Vec::new();
-    for (layer, decision) in layers.iter().zip(decisions) {
-        let zeros = graph
-            .tensor(layer.tensor)
-            .map_or(0, |tensor| zeros_of(layer.tensor, &tensor.data));
+/// Layer by layer; zeros are not counted yet.
+fn report(layers: &[Layer], decisions: Vec<Decision>, guards: &[Guard]) -> PruneReport {
+    let rows = layers.iter().zip(decisions).map(|(layer, decision)| {
         let guard = guards.iter().find(|guard| guard.layer == layer.name);
         let kept = guard.map(|g| {
             format!(
@@ -436,23 +453,19 @@ fn report(graph: &Graph, masks: &Masks, layers: &[Layer], decisions: Vec<Decisio
                 g.kept
             )
         });
-        rows.push(PrunedLayer {
+        PrunedLayer {
             name: layer.name.clone(),
             op: layer.op,
             weights: layer.weights(),
-            zeros,
+            zeros: 0,
             pattern: decision.pattern.map(|pattern| pattern.to_string()),
             skipped: decision.skipped,
             note: decision.note.or(kept),
-        });
-    }
-    let (zeros, weights) = rows.iter().fold((0, 0), |(z, w), row| (z + row.zeros, w + row.weights));
-    let all: usize = graph.tensors.iter().map(|tensor| tensor.data.len()).sum();
-    let tensors = (0..).map(TensorId).zip(&graph.tensors);
-    let all_zeros: usize = tensors.map(|(id, tensor)| zeros_of(id, &tensor.data)).sum();
+        }
+    });
     PruneReport {
-        layers: rows,
-        sparsity: zeros as f64 / weights.max(1) as f64,
-        model_sparsity: all_zeros as f64 / all.max(1) as f64,
+        layers: rows.collect(),
+        sparsity: 0.0,
+        model_sparsity: 0.0,
     }
 }

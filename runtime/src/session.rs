@@ -145,12 +145,7 @@ impl<'m, 'a> Session<'m, 'a> {
     /// # Errors
     /// As [`Session::run`].
     pub fn run_observed(&mut self, after: impl FnMut(usize, &[f32])) -> Result<(), RunError> {
-        let result = self.run_nodes(after);
-        #[cfg(feature = "alloc")]
-        if let Some(prepared) = &mut self.prepared {
-            prepared.rest();
-        }
-        result
+        Inference(self).0.run_nodes(after)
     }
 
     fn run_nodes(&mut self, mut after: impl FnMut(usize, &[f32])) -> Result<(), RunError> {
@@ -213,5 +208,17 @@ impl<'m, 'a> Session<'m, 'a> {
                 .for_each(|(to, from)| *to = *from);
         }
         Ok(())
+    }
+}
+
+/// A run in progress; when it ends, even in a panic, threads may sleep.
+struct Inference<'s, 'm, 'a>(&'s mut Session<'m, 'a>);
+
+impl Drop for Inference<'_, '_, '_> {
+    fn drop(&mut self) {
+        #[cfg(feature = "alloc")]
+        if let Some(prepared) = &mut self.0.prepared {
+            prepared.rest();
+        }
     }
 }

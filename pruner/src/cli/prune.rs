@@ -25,11 +25,11 @@ use crate::structured::{ChannelOptions, ChannelReport, remove_channels};
 use crate::train::Samples;
 
 pub(super) fn run(args: &PruneArgs, out: &Output) -> Result<(), CliError> {
+    let layers = args.layers()?;
     if let Some(folder) = &args.run.resume {
-        let asked = args.run.continued(folder)?;
+        let asked = args.run.continued(folder, layers)?;
         return recipe_run::show(folder, Prepared::resume(folder, asked.as_ref(), out)?, out);
     }
-    let layers = args.layers()?;
     let recipe = parse(&layers)?;
     if args.run.dry_run {
         let text = toml::to_string_pretty(&recipe).map_err(CliError::check)?;
@@ -81,10 +81,9 @@ fn one_shot(args: &PruneArgs, recipe: &Recipe, layers: &[Layer], out: &Output) -
             let (masks, _) = choose(&graph, |_| None, &options, calibration.as_ref())?;
             graph = permute_channels(&graph, &masks, n, m).map_err(CliError::check)?;
         }
-        _ if recipe.prune.permute => return Err(CliError::usage("--permute is for N:M patterns, such as 2:4")),
         _ => {}
     }
-    let (mut masks, report) = choose(&graph, |_| None, &options, calibration.as_ref())?;
+    let (mut masks, mut report) = choose(&graph, |_| None, &options, calibration.as_ref())?;
     let errors = match (recipe.prune.reconstruct, &calibration) {
         (Some(method), Some(calibration)) => {
             reconstruct(&mut graph, &mut masks, options.pattern, method.0, calibration)?
@@ -92,6 +91,7 @@ fn one_shot(args: &PruneArgs, recipe: &Recipe, layers: &[Layer], out: &Output) -
         _ => Vec::new(),
     };
     apply(&mut graph, &masks);
+    report.recount(&graph).map_err(CliError::check)?;
     for layer in &report.layers {
         if let (Some(note), false) = (&layer.note, layer.skipped) {
             out.warn(&format!("{}: {note}", layer.name));
@@ -147,6 +147,9 @@ fn info(recipe: &Recipe, options: &PruneOptions, channels: Option<&ChannelOption
         zeros += &format!(" {}={}", rule.layers, rule.sparsity.unwrap_or(sparsity));
     }
     zeros += &seed(options.seed);
+    if recipe.prune.permute {
+        zeros += " permuted";
+    }
     if let Some(method) = recipe.prune.reconstruct {
         zeros += &format!(" reconstruct {method}");
     }

@@ -145,15 +145,15 @@ pub(super) struct RunArgs {
 }
 
 impl RunArgs {
-    /// What --recipe and --set ask a run to be continued with; settings alone change the recipe it has.
-    pub(super) fn continued(&self, folder: &Path) -> Result<Option<Recipe>, CliError> {
-        if self.recipe.is_none() && self.settings.is_empty() {
+    /// What `layers` ask a run to be continued with; without --recipe, they change the recipe it has.
+    pub(super) fn continued(&self, folder: &Path, mut layers: Vec<Layer>) -> Result<Option<Recipe>, CliError> {
+        if layers.is_empty() {
             return Ok(None);
         }
-        let own = folder.join("recipe.toml").display().to_string();
-        let base = layer(self.recipe.as_deref().unwrap_or(&own))?;
-        let settings = self.settings.iter().map(|setting| Layer::set(setting));
-        Ok(Some(parse(&std::iter::once(base).chain(settings).collect::<Vec<_>>())?))
+        if self.recipe.is_none() {
+            layers.insert(0, layer(&folder.join("recipe.toml").display().to_string())?);
+        }
+        Ok(Some(parse(&layers)?))
     }
 
     /// What the recipe is made of: file or preset, then `flags`, then settings.

@@ -26,6 +26,7 @@ pub(super) struct Prepared {
     recipe: Recipe,
     model: Model,
     inputs: Inputs,
+    digests: Digests,
 }
 
 impl Prepared {
@@ -56,6 +57,7 @@ impl Prepared {
             recipe,
             model,
             inputs,
+            digests,
         })
     }
 
@@ -71,12 +73,13 @@ impl Prepared {
             recipe,
             model,
             inputs,
+            digests,
         })
     }
 
     /// Begins with the network that another run has trained; whether it has.
     pub(super) fn take_training(&mut self, from: &Path) -> Result<bool, CliError> {
-        Ok(self.folder.take_training(from)?)
+        Ok(self.folder.take_training(from, &self.digests)?)
     }
 
     /// Runs what is left, and writes the result.

@@ -11,6 +11,7 @@ use super::args::PreprocessArgs;
 use super::error::CliError;
 use super::model::Opened;
 use super::output::{Output, percent, table};
+use crate::chart::{Axes, Series, draw};
 use crate::data;
 use crate::digest::Digests;
 use crate::layer::layers;
@@ -146,38 +147,21 @@ fn find<'p>(points: &'p [Point], layer: &str, sparsity: f64) -> Option<&'p Point
         .find(|point| point.layer == layer && point.sparsity == sparsity)
 }
 
-/// Accuracy over sparsity, a line for each layer, named where it ends.
+/// Accuracy over sparsity, a line for each layer.
 fn svg(names: &[String], sparsities: &[f64], points: &[Point]) -> String {
-    const WIDTH: f64 = 640.0;
-    const HEIGHT: f64 = 400.0;
-    let mut text = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"-40 -20 900 {}\" font-size=\"11\" font-family=\"sans-serif\">\n",
-        HEIGHT + 60.0
-    );
-    let place = |sparsity: f64, accuracy: f64| (WIDTH * sparsity, HEIGHT * (1.0 - accuracy));
-    for tenth in 0..=10 {
-        let (x, y) = place(f64::from(tenth) / 10.0, f64::from(tenth) / 10.0);
-        text += &format!(
-            "<path d=\"M0 {y:.0}H{WIDTH}\" stroke=\"#ddd\"/><text x=\"-30\" y=\"{y:.0}\">{0} %</text>\
-             <text x=\"{x:.0}\" y=\"{1}\">{0} %</text>\n",
-            10 * tenth,
-            HEIGHT + 20.0
-        );
-    }
-    for (index, name) in names.iter().enumerate() {
-        let places: Vec<(f64, f64)> = sparsities
+    let series = names.iter().map(|name| Series {
+        name: name.clone(),
+        points: sparsities
             .iter()
-            .filter_map(|&sparsity| Some(place(sparsity, find(points, name, sparsity)?.accuracy)))
-            .collect();
-        let line: Vec<String> = places.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
-        let color = format!("hsl({},70%,40%)", 360 * index / names.len().max(1));
-        let name = name.replace('&', "&amp;").replace('<', "&lt;");
-        let y = 12 * index;
-        text += &format!(
-            "<polyline points=\"{}\" fill=\"none\" stroke=\"{color}\"/><text x=\"{}\" y=\"{y}\" fill=\"{color}\">{name}</text>\n",
-            line.join(" "),
-            WIDTH + 20.0
-        );
-    }
-    text + "</svg>\n"
+            .filter_map(|&sparsity| Some((sparsity, find(points, name, sparsity)?.accuracy)))
+            .collect(),
+        marked: Vec::new(),
+    });
+    let axes = Axes {
+        title: "Accuracy with one layer pruned",
+        x: "sparsity of the layer",
+        y: "accuracy",
+        log_x: false,
+    };
+    draw(axes, &series.collect::<Vec<_>>())
 }

@@ -1,9 +1,8 @@
 //! `secateur sweep`
 
-use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -63,6 +62,16 @@ impl Planned {
     fn has_begun(&self) -> bool {
         self.folder.join("recipe.toml").exists()
     }
+
+    /// What is done has a report; a line of results alone may be of a folder that was deleted.
+    fn is_done(&self, results: &Results) -> bool {
+        results.of(&self.cell).is_some() && self.folder.join("report.json").exists()
+    }
+
+    /// Whether both begin with the same training.
+    fn trains_with(&self, other: &Self) -> bool {
+        other.folder != self.folder && other.recipe.trains_as(&self.recipe)
+    }
 }
 
 pub(super) fn run(args: &SweepArgs, out: &Output) -> Result<(), CliError> {
@@ -84,10 +93,14 @@ pub(super) fn run(args: &SweepArgs, out: &Output) -> Result<(), CliError> {
     }
     std::fs::create_dir_all(&args.folder).map_err(|error| CliError::io(&args.folder, &error))?;
     let results = Mutex::new(Results::open(&args.folder.join("results.jsonl"))?);
-    let failures = run_all(args, &planned, &results, out)?;
-    let mut results = results.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let interrupted = interruption()?;
+    let failures = run_all(args, &planned, &results, &interrupted, out)?;
+    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
     let cells: Vec<Cell> = planned.iter().map(|one| one.cell.clone()).collect();
-    time_again(&planned, &mut results)?;
+    time_again(&planned, &mut results, &interrupted)?;
+    if interrupted.load(Ordering::Relaxed) {
+        return Err(CliError::interrupted("interrupted; the same command goes on"));
+    }
     let rows = results.rows(&cells);
     let verdicts: Vec<Verdict> = sweep.checks().iter().flat_map(|check| check.verdicts(&rows)).collect();
     write_summary(&args.folder, &rows, &verdicts)?;
@@ -144,58 +157,59 @@ fn plan(args: &SweepArgs, sweep: &Sweep, cell: Cell) -> Result<Planned, CliError
     })
 }
 
-/// Runs what has no result yet; what failed, and why.
+/// Runs what is not done yet; what failed, and why.
 fn run_all(
     args: &SweepArgs,
     planned: &[Planned],
     results: &Mutex<Results>,
+    interrupted: &AtomicBool,
     out: &Output,
 ) -> Result<Vec<String>, CliError> {
-    let lock = || results.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    let open: VecDeque<&Planned> = planned.iter().filter(|one| lock().of(&one.cell).is_none()).collect();
-    let (left, done) = (open.len(), planned.len() - open.len());
+    let open: Vec<&Planned> = planned.iter().filter(|one| !one.is_done(&locked(results))).collect();
+    if open.len() < planned.len() && !out.quiet {
+        eprintln!("{} of {} runs are done", planned.len() - open.len(), planned.len());
+    }
+    let finished = AtomicUsize::new(planned.len() - open.len());
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let jobs = args.jobs.map_or(cores, usize::from).min(left.max(1));
-    let queue = Mutex::new(open);
+    let jobs = args.jobs.map_or(cores, usize::from).min(open.len().max(1));
+    let queue = Mutex::new(Queue {
+        open,
+        begun: Vec::new(),
+    });
     let failures = Mutex::new(Vec::new());
-    let interrupted = interruption()?;
     let work = || -> Result<(), CliError> {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads((cores / jobs).max(1))
-            .build();
-        let pool = pool.map_err(CliError::check)?;
-        loop {
-            let next = queue
-                .lock()
-                .unwrap_or_else(|poisoned| poisoned.into_inner())
-                .pop_front();
-            let Some(one) = next.filter(|_| !interrupted.load(Ordering::Relaxed)) else {
-                return Ok(());
+        let pool = rayon::ThreadPoolBuilder::new().num_threads((cores / jobs).max(1));
+        let pool = pool.build().map_err(CliError::check)?;
+        while !interrupted.load(Ordering::Relaxed) {
+            let one = match locked(&queue).next() {
+                Next::Run(one) => one,
+                Next::Wait => {
+                    std::thread::sleep(Duration::from_millis(200));
+                    continue;
+                }
+                Next::Nothing => return Ok(()),
             };
             let name = one.cell.folder().display().to_string();
-            match pool.install(|| run_cell(one, planned, &interrupted, out)) {
+            let ended = pool.install(|| run_cell(one, planned, interrupted, out));
+            locked(&queue).begun.retain(|other| other.folder != one.folder);
+            match ended {
                 Ok(outcome) => {
-                    let accuracy = outcome.report.sparse.accuracy.map(percent);
-                    let mut results = lock();
-                    results.add(outcome)?;
-                    let finished = planned.iter().filter(|one| results.of(&one.cell).is_some()).count();
+                    let accuracy = outcome.report.sparse.accuracy.map_or_else(|| "done".into(), percent);
+                    locked(results).add(outcome)?;
+                    let finished = finished.fetch_add(1, Ordering::Relaxed) + 1;
                     if !out.quiet {
-                        let accuracy = accuracy.unwrap_or_else(|| "done".into());
                         eprintln!("[{finished}/{}] {name}: {accuracy}", planned.len());
                     }
                 }
                 Err(error) if error.code == super::error::INTERRUPTED => return Ok(()),
                 Err(error) => {
                     out.warn(&format!("{name}: {}", error.message));
-                    let mut failures = failures.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-                    failures.push(format!("{name}: {}", error.message));
+                    locked(&failures).push(format!("{name}: {}", error.message));
                 }
             }
         }
+        Ok(())
     };
-    if done > 0 && !out.quiet {
-        eprintln!("{done} of {} runs are done", planned.len());
-    }
     std::thread::scope(|scope| -> Result<(), CliError> {
         let workers: Vec<_> = (0..jobs).map(|_| scope.spawn(work)).collect();
         let ended: Vec<_> = workers.into_iter().map(|worker| worker.join()).collect();
@@ -203,10 +217,41 @@ fn run_all(
             .into_iter()
             .try_for_each(|end| end.unwrap_or_else(|_| Err(CliError::check("a run ended in a panic"))))
     })?;
-    if interrupted.load(Ordering::Relaxed) {
-        return Err(CliError::interrupted("interrupted; the same command goes on"));
+    Ok(locked(&failures).clone())
+}
+
+/// What a panic elsewhere has left is whole: it is changed in single steps.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What is still to be run, and what is being run.
+struct Queue<'p> {
+    open: Vec<&'p Planned>,
+    begun: Vec<&'p Planned>,
+}
+
+enum Next<'p> {
+    Run(&'p Planned),
+    /// Others train what is left.
+    Wait,
+    Nothing,
+}
+
+impl<'p> Queue<'p> {
+    fn next(&mut self) -> Next<'p> {
+        let trains = |other: &&Planned, one: &Planned| other.trains_with(one) && !Folder::has_trained(&other.folder);
+        let free = |one: &&Planned| !self.begun.iter().any(|other| trains(other, one));
+        match self.open.iter().position(free) {
+            Some(index) => {
+                let one = self.open.remove(index);
+                self.begun.push(one);
+                Next::Run(one)
+            }
+            None if self.open.is_empty() => Next::Nothing,
+            None => Next::Wait,
+        }
     }
-    Ok(failures.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()))
 }
 
 fn run_cell(one: &Planned, planned: &[Planned], interrupted: &AtomicBool, out: &Output) -> Result<Outcome, CliError> {
@@ -215,8 +260,10 @@ fn run_cell(one: &Planned, planned: &[Planned], interrupted: &AtomicBool, out: &
     let fresh = !one.has_begun();
     let prepared = if fresh {
         let mut prepared = Prepared::begin(&one.folder, one.recipe.clone(), &one.layers, None, &quiet)?;
-        let trained = |other: &&Planned| other.folder != one.folder && other.recipe.trains_as(&one.recipe);
-        for other in planned.iter().filter(trained).filter(|other| other.has_begun()) {
+        let trained = planned
+            .iter()
+            .filter(|other| other.trains_with(one) && other.has_begun());
+        for other in trained {
             if prepared.take_training(&other.folder)? {
                 break;
             }
@@ -246,14 +293,14 @@ fn parsed<'b>(one: &Planned, buffer: &'b ArenaBuf) -> Result<File<'b>, CliError>
 }
 
 /// Measures the times of all results anew, one after another: runs share the machine, and their times with it.
-fn time_again(planned: &[Planned], results: &mut Results) -> Result<(), CliError> {
+fn time_again(planned: &[Planned], results: &mut Results, interrupted: &AtomicBool) -> Result<(), CliError> {
     let options = BenchOptions {
         runs: 20,
         time: Duration::from_millis(100),
         batch: 1,
     };
-    for one in planned {
-        let Some(mut outcome) = results.of(&one.cell).cloned() else {
+    for one in planned.iter().filter(|_| !interrupted.load(Ordering::Relaxed)) {
+        let Some(mut outcome) = results.of(&one.cell).filter(|_| one.is_done(results)).cloned() else {
             continue;
         };
         let buffers = [read(one, "dense.sct")?, read(one, "model.sct")?];

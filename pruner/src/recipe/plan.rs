@@ -263,15 +263,13 @@ impl Recipe {
                 "cannot be searched for: the pattern fixes the sparsity",
             );
         }
-        let once = self.schedule.kind == Kind::OneShot;
-        if self.prune.reconstruct.is_some() && !once {
-            return wrong("prune.reconstruct", "is for schedule.kind = \"one-shot\"");
-        }
-        if self.prune.permute && !(once && self.schedule.between == Between::Keep) {
-            return wrong(
-                "prune.permute",
-                "is for schedule.kind = \"one-shot\" with between = \"keep\"",
-            );
+        let kept = self.schedule.kind == Kind::OneShot && self.schedule.between == Between::Keep;
+        let changes = [
+            ("prune.reconstruct", self.prune.reconstruct.is_some()),
+            ("prune.permute", self.prune.permute),
+        ];
+        if let Some((key, _)) = changes.into_iter().find(|(_, asked)| *asked && !kept) {
+            return wrong(key, "is for schedule.kind = \"one-shot\" with between = \"keep\"");
         }
         if self.prune.permute && self.prune.pattern.0.fixed_sparsity().is_none() {
             return wrong("prune.permute", "is for N:M patterns, such as 2:4");

@@ -79,7 +79,7 @@ fn support(damped: &Problem, removal: Removal) -> Vec<bool> {
                 dual.fill(0.0);
             }
         }
-        if iteration > PATIENCE && share < SETTLED {
+        if iteration >= PATIENCE && share < SETTLED {
             break;
         }
     }

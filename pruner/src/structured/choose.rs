@@ -91,7 +91,8 @@ pub fn choose(
 fn pooled(groups: &[&[(f64, usize)]], fraction: f64) -> Vec<usize> {
     let mut pool = Vec::new();
     for (index, ranked) in groups.iter().enumerate() {
-        let mean = ranked.iter().map(|(score, _)| score).sum::<f64>() / ranked.len() as f64;
+        // Of their sizes: some criteria have scores below 0.
+        let mean = ranked.iter().map(|(score, _)| score.abs()).sum::<f64>() / ranked.len() as f64;
         // The best of each group is no candidate.
         let candidates = ranked.iter().take(ranked.len() - 1);
         pool.extend(candidates.map(|(score, _)| (score / mean.max(f64::MIN_POSITIVE), index)));

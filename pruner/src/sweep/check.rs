@@ -47,20 +47,37 @@ impl Check {
         [&self.better, &self.than]
     }
 
-    /// Sparsity by sparsity; empty if the methods share none.
+    /// Whether it is about the spread over seeds.
+    pub(super) fn needs_seeds(&self) -> bool {
+        self.standard_errors.is_some()
+    }
+
+    /// Sparsity by sparsity. Where the methods share none, there is one that does not hold.
     pub fn verdicts(&self, rows: &[Row]) -> Vec<Verdict> {
-        let asked = |row: &&Row| {
-            self.sparsities.is_empty() || row.sparsity.is_some_and(|sparsity| self.sparsities.contains(&sparsity))
-        };
-        let better = rows.iter().filter(|row| row.method == self.better).filter(asked);
-        let pairs = better.filter_map(|row| {
-            let same = |other: &&Row| {
-                other.method == self.than
-                    && (other.sparsity == row.sparsity || other.sparsity.is_none() || row.sparsity.is_none())
+        let better = rows.iter().filter(|row| row.method == self.better);
+        let others = || rows.iter().filter(|row| row.method == self.than);
+        let mut verdicts = Vec::new();
+        for (row, other) in better.flat_map(|row| others().map(move |other| (row, other))) {
+            let together = match (row.sparsity, other.sparsity) {
+                (Some(own), Some(other)) => own == other,
+                _ => true,
             };
-            Some((row, rows.iter().find(same)?))
-        });
-        pairs.map(|(row, other)| self.verdict(row, other)).collect()
+            let sparsity = row.sparsity.or(other.sparsity);
+            let asked = self.sparsities.is_empty() || sparsity.is_none_or(|s| self.sparsities.contains(&s));
+            if together && asked {
+                verdicts.push(self.verdict(row, other));
+            }
+        }
+        if verdicts.is_empty() {
+            verdicts.push(Verdict {
+                claim: self.claim.clone(),
+                sparsity: None,
+                difference: None,
+                wanted: 0.0,
+                holds: false,
+            });
+        }
+        verdicts
     }
 
     fn verdict(&self, row: &Row, other: &Row) -> Verdict {
@@ -74,7 +91,10 @@ impl Check {
         ];
         let wanted = least.into_iter().flatten().reduce(f64::max).unwrap_or(0.0);
         // Differences of fractions are not exact.
-        let holds = difference.is_some_and(|difference| difference >= wanted - 1e-12);
+        let reached = difference.is_some_and(|difference| difference >= wanted - 1e-12);
+        // More than so many errors: none, where there are none.
+        let holds =
+            reached && (self.standard_errors.is_none() || difference.is_some_and(|difference| difference > 0.0));
         Verdict {
             claim: self.claim.clone(),
             sparsity: row.sparsity.or(other.sparsity),

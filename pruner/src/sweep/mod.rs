@@ -5,6 +5,7 @@ mod check;
 mod pareto;
 mod results;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -94,7 +95,7 @@ impl Cell {
             Some(sparsity) => format!("{sparsity}-seed{}", self.seed),
             None => format!("seed{}", self.seed),
         };
-        Path::new(&self.method).join(run)
+        Path::new("runs").join(&self.method).join(run)
     }
 }
 
@@ -116,6 +117,15 @@ impl Sweep {
                 "a sweep needs at least one [[method]] and one seed".into(),
             );
         }
+        let repeated = |values: &[f64]| {
+            let mut values = values.to_vec();
+            values.sort_by(f64::total_cmp);
+            values.windows(2).any(|pair| pair[0] == pair[1])
+        };
+        let seeds: BTreeSet<u64> = sweep.seeds.iter().copied().collect();
+        if seeds.len() < sweep.seeds.len() {
+            return wrong(name.to_owned(), "a seed is given twice".into());
+        }
         for (index, method) in sweep.methods.iter().enumerate() {
             let place = format!("{name}: method `{}`", method.name.escape_debug());
             let plain = |c: char| c.is_alphanumeric() || "-_+:. ".contains(c);
@@ -130,16 +140,20 @@ impl Sweep {
                 let problem = format!("sparsity {wrong_one} is not from 0 to below 1");
                 return wrong(place, problem);
             }
+            if repeated(sweep.sparsities(method)) {
+                return wrong(place, "a sparsity is given twice".into());
+            }
         }
         let names = || sweep.methods.iter().map(|method| method.name.as_str()).chain([DENSE]);
         for check in &sweep.checks {
+            let place = || format!("{name}: check `{}`", check.claim);
+            if check.needs_seeds() && sweep.seeds.len() < 2 {
+                return wrong(place(), "standard errors need at least two seeds".into());
+            }
             for method in check.methods() {
                 if names().all(|name| name != method) {
                     let near = suggestion(method, names());
-                    return wrong(
-                        format!("{name}: check `{}`", check.claim),
-                        format!("there is no method `{method}`{near}"),
-                    );
+                    return wrong(place(), format!("there is no method `{method}`{near}"));
                 }
             }
         }

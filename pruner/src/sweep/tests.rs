@@ -58,12 +58,12 @@ fn a_grid_is_methods_by_sparsities_by_seeds() {
         .map(|cell| cell.folder().display().to_string())
         .collect();
     let wanted = [
-        "magnitude/0.9-seed1",
-        "magnitude/0.95-seed1",
-        "2:4/seed1",
-        "magnitude/0.9-seed2",
-        "magnitude/0.95-seed2",
-        "2:4/seed2",
+        "runs/magnitude/0.9-seed1",
+        "runs/magnitude/0.95-seed1",
+        "runs/2:4/seed1",
+        "runs/magnitude/0.9-seed2",
+        "runs/magnitude/0.95-seed2",
+        "runs/2:4/seed2",
     ];
     assert_eq!(folders, wanted);
     let cell = &sweep.cells()[2];
@@ -89,6 +89,11 @@ fn what_is_wrong_is_named() {
     assert!(wrong("[[method]]\nname = \"a/b\"").contains("folders"));
     assert!(wrong("[[method]]\nname = \"a\"\n[[method]]\nname = \"a\"").contains("taken"));
     assert!(wrong("sparsities = [1.5]\n[[method]]\nname = \"a\"").contains("1.5"));
+    assert!(wrong("seeds = [1, 1]\n[[method]]\nname = \"a\"").contains("twice"));
+    assert!(wrong("sparsities = [0.9, 0.90]\n[[method]]\nname = \"a\"").contains("twice"));
+    let check =
+        "[[method]]\nname = \"a\"\n[[check]]\nclaim = \"c\"\nbetter = \"a\"\nthan = \"dense\"\nstandard_errors = 2";
+    assert!(wrong(check).contains("two seeds"));
     let near = wrong("[[method]]\nname = \"wanda\"\n[[check]]\nclaim = \"c\"\nbetter = \"wonda\"\nthan = \"dense\"");
     assert!(near.contains("wanda"), "{near}");
 }
@@ -132,6 +137,27 @@ fn results_are_kept_replaced_and_averaged() {
         ]
     );
     assert!((verdicts[2].wanted - 2.0 * 0.015 * 2f64.sqrt()).abs() < 1e-9);
+}
+
+#[test]
+fn a_check_that_finds_nothing_does_not_hold() {
+    let text = TEXT.replace("within = \"1pp\"", "within = \"100pp\"\nsparsities = [0.96]");
+    let sweep = Sweep::parse("s.toml", &text).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut results = Results::open(&folder.path().join("results.jsonl")).unwrap();
+    let cells = sweep.cells();
+    cells
+        .iter()
+        .for_each(|cell| results.add(outcome(cell, 0.8, 10)).unwrap());
+    let verdicts = sweep.checks()[0].verdicts(&results.rows(&cells));
+    assert!(matches!(
+        verdicts.as_slice(),
+        [Verdict {
+            holds: false,
+            difference: None,
+            ..
+        }]
+    ));
 }
 
 #[test]

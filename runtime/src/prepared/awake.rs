@@ -16,9 +16,11 @@ impl Awake {
         let over = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&over);
         pool.spawn_broadcast(move |_| {
+            let mut idle = Idle::default();
             while !seen.load(Ordering::Relaxed) {
-                if rayon::yield_now() != Some(rayon::Yield::Executed) {
-                    spin_loop();
+                match rayon::yield_now() {
+                    Some(rayon::Yield::Executed) => idle = Idle::default(),
+                    _ => idle.wait(),
                 }
             }
         });
@@ -29,6 +31,23 @@ impl Awake {
 impl Drop for Awake {
     fn drop(&mut self) {
         self.over.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Spins, but lets others have the core now and then: it may be the one that they need.
+#[derive(Debug, Default)]
+struct Idle(u32);
+
+/// Some microseconds.
+const SPINS: u32 = 1000;
+
+impl Idle {
+    fn wait(&mut self) {
+        self.0 = (self.0 + 1) % SPINS;
+        match self.0 {
+            0 => std::thread::yield_now(),
+            _ => spin_loop(),
+        }
     }
 }
 
@@ -48,8 +67,9 @@ impl Tickets {
 
     /// Returns when all have ended.
     pub(super) fn wait(&self) {
+        let mut idle = Idle::default();
         while self.0.load(Ordering::Acquire) > 0 {
-            spin_loop();
+            idle.wait();
         }
         // The pool learns of it a moment later: who asks before that is put to sleep.
         (0..SETTLE).for_each(|_| spin_loop());

@@ -37,11 +37,14 @@ pub(super) const METHOD: Method = Method {
     score: |subject, criterion| {
         let gradients = subject.gradients(criterion, criterion.whole(&BATCH), Statistics::Batch)?;
         let mut gradients = gradients.with_temperature(criterion.real(&TEMPERATURE) as f32);
+        // What is pruned is zero, and stays so.
         let prunable = |mut found: Vec<Vec<f64>>| {
-            for (tensor, found) in (0u16..).zip(&mut found) {
+            for ((tensor, found), own) in (0u16..).zip(&mut found).zip(&subject.graph.tensors) {
                 if subject.layers.iter().all(|layer| layer.tensor.0 != tensor) {
                     found.clear();
                 }
+                let pruned = found.iter_mut().zip(&own.data).filter(|(_, w)| **w == 0.0);
+                pruned.for_each(|(g, _)| *g = 0.0);
             }
             found
         };

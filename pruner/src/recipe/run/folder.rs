@@ -106,15 +106,15 @@ impl Folder {
         Ok((folder, recipe, model))
     }
 
-    /// Takes over the network that another run has trained, and says whether it has one; the recipes must train the
-    /// same ([`Recipe::trains_as`]).
+    /// Takes over the network that another run has trained, and says whether it has one, of the same inputs; the
+    /// recipes must train the same ([`Recipe::trains_as`]).
     ///
     /// # Errors
     /// A [`RunError`].
-    pub fn take_training(&mut self, from: &Path) -> Result<bool, RunError> {
+    pub fn take_training(&mut self, from: &Path, digests: &Digests) -> Result<bool, RunError> {
         let graph = self.initial()?.graph;
         let other = Self::open(from, None)?.0;
-        if !other.has(DENSE) {
+        if !other.has(DENSE) || other.keep_inputs(digests).is_err() {
             return Ok(false);
         }
         if other.has(REWIND) {
@@ -126,6 +126,11 @@ impl Folder {
         // Last: who has it does not train.
         self.save(DENSE, &other.load(DENSE, &graph)?)?;
         Ok(true)
+    }
+
+    /// Whether the run of a folder has done its training before pruning.
+    pub fn has_trained(path: &Path) -> bool {
+        checkpoint(path, DENSE).exists()
     }
 
     pub(super) fn has(&self, name: &str) -> bool {
@@ -150,7 +155,7 @@ impl Folder {
     }
 
     fn checkpoint(&self, name: &str) -> PathBuf {
-        self.path.join("checkpoints").join(format!("{name}.safetensors"))
+        checkpoint(&self.path, name)
     }
 
     pub(super) fn save(&self, name: &str, state: &State) -> Result<(), CheckpointError> {
@@ -220,6 +225,10 @@ impl Folder {
         let path = self.file(name);
         write_file(&path, bytes, Overwrite::Replace).map_err(|error| io_error(&path, "write", error))
     }
+}
+
+fn checkpoint(path: &Path, name: &str) -> PathBuf {
+    path.join("checkpoints").join(format!("{name}.safetensors"))
 }
 
 fn phase_name(phase: usize) -> String {

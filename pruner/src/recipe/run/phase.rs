@@ -13,7 +13,7 @@ use super::{Folder, Observer, PLAIN, RunError, Runner, size};
 use crate::calibrate::Calibration;
 use crate::eval::EvalError;
 use crate::mask::Pattern;
-use crate::prune::{Masks, PruneOptions, choose};
+use crate::prune::{Masks, PruneError, PruneOptions, choose};
 use crate::recipe::{Between, Phase};
 use crate::reconstruct::{LayerError, permute_channels, reconstruct};
 use crate::schedule::{Cut, Ramp, correct_biases, reestimate_norms};
@@ -36,20 +36,21 @@ impl Runner<'_> {
         let options = self.recipe.options(Some(sparsity));
         let permuted = self.permute(&options, calibration.as_ref(), state)?;
         let dense = state.graph().clone();
-        let report = set_masks(state, &options, calibration.as_ref())?;
+        set_masks(state, &options, calibration.as_ref())?;
         let after = size(state.graph())?;
         let cut = Cut {
             drop: ((before.0 - after.0).max(0.0) / before.0.max(f64::MIN_POSITIVE)).sqrt(),
             fraction: (before.1 - after.1) as f64 / before.1.max(1) as f64,
         };
         let errors = self.reconstruct(dense, options.pattern, state)?;
+        let sparsity = state.sparsity();
         self.correct(permuted.as_ref().unwrap_or(&self.base), state)?;
         let tested = self.tested(state.graph())?.map(|test| test.accuracy.fraction());
         if self.recipe.retrain.is_some() {
             self.treat(round, state)?;
         }
         self.folder.record(json!({
-            "phase": index, "round": round, "sparsity": report, "cut": cut, "test_accuracy": tested,
+            "phase": index, "round": round, "sparsity": sparsity, "cut": cut, "test_accuracy": tested,
             "structured": self.channels,
             "reconstruction": errors,
         }))?;
@@ -59,7 +60,7 @@ impl Runner<'_> {
         });
         let tested = tested.map(|accuracy| format!(", test accuracy {accuracy:.4}"));
         self.say(&format!(
-            "round {round}: pruned to {report:.4}{}{}",
+            "round {round}: pruned to {sparsity:.4}{}{}",
             removed.unwrap_or_default(),
             tested.unwrap_or_default()
         ));
@@ -191,17 +192,17 @@ impl Runner<'_> {
     }
 }
 
-/// Prunes a state; the sparsity it has then.
+/// Prunes a state.
 fn set_masks(
     state: &mut State,
     options: &PruneOptions,
     calibration: Option<&Calibration<'_>>,
-) -> Result<f64, crate::prune::PruneError> {
-    let (masks, report) = choose(state.graph(), |id| state.mask(id), options, calibration)?;
+) -> Result<(), PruneError> {
+    let (masks, _) = choose(state.graph(), |id| state.mask(id), options, calibration)?;
     for (id, mask) in masks {
         state.set_mask(id, Some(mask));
     }
-    Ok(report.sparsity)
+    Ok(())
 }
 
 /// How the sparsity rises while it trains.
