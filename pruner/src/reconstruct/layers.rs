@@ -87,9 +87,7 @@ pub fn reconstruct(
             sums.iter_mut().zip(found).for_each(|(sum, found)| *sum += found);
             let rows = solution.weights.transpose();
             weights.iter_mut().zip(&rows).for_each(|(w, &found)| *w = found as f32);
-            // Inputs that are always zero need no weights, whatever the mask keeps.
-            let kept = solution.mask.iter().zip(&rows).map(|(&keep, &w)| keep && w != 0.0);
-            mask.iter_mut().zip(kept).for_each(|(mask, kept)| *mask = kept);
+            mask.copy_from_slice(&solution.mask);
         }
         errors.push(layer_error(layer, sums));
     }
