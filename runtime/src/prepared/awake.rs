@@ -1,36 +1,68 @@
 //! Waiting without sleeping. A thread that sleeps takes some 50 microseconds to wake, which is as long as a layer
-//! takes: between the layers of an inference, threads look for work all the time.
+//! takes, and it may wake on the core of the thread that waits for it: between the layers of an inference, and from one
+//! inference to the next, threads look for work all the time.
 
 use alloc::sync::Arc;
 use core::hint::spin_loop;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::time::Duration;
+use std::time::Instant;
 
-/// Keeps the threads of a pool awake while it lives.
-#[derive(Debug)]
-pub(super) struct Awake {
-    over: Arc<AtomicBool>,
+/// How long threads look for work after an inference.
+const LINGER: Duration = Duration::from_millis(5);
+
+/// Keeps the threads of a pool awake.
+#[derive(Debug, Default)]
+pub(super) struct Awake(Arc<Watch>);
+
+#[derive(Debug, Default)]
+struct Watch {
+    /// Whether there is an inference.
+    busy: AtomicBool,
+    /// Threads that look for work.
+    threads: AtomicUsize,
 }
 
 impl Awake {
-    pub(super) fn new(pool: &rayon::ThreadPool) -> Self {
-        let over = Arc::new(AtomicBool::new(false));
-        let seen = Arc::clone(&over);
-        pool.spawn_broadcast(move |_| {
-            let mut idle = Idle::default();
-            while !seen.load(Ordering::Relaxed) {
-                match rayon::yield_now() {
-                    Some(rayon::Yield::Executed) => idle = Idle::default(),
-                    _ => idle.wait(),
-                }
-            }
-        });
-        Self { over }
+    /// An inference shares work among the threads of `pool`.
+    pub(super) fn begin(&self, pool: &rayon::ThreadPool) {
+        let watch = &self.0;
+        if watch.busy.swap(true, Ordering::Relaxed) || watch.threads.load(Ordering::Relaxed) > 0 {
+            return;
+        }
+        watch.threads.store(pool.current_num_threads(), Ordering::Relaxed);
+        let watch = Arc::clone(watch);
+        pool.spawn_broadcast(move |_| watch.look());
+    }
+
+    /// An inference is over.
+    pub(super) fn end(&self) {
+        self.0.busy.store(false, Ordering::Relaxed);
     }
 }
 
 impl Drop for Awake {
     fn drop(&mut self) {
-        self.over.store(true, Ordering::Relaxed);
+        self.end();
+    }
+}
+
+impl Watch {
+    /// Looks for work. (That one who stops just then is missed is no harm: the pool wakes it.)
+    fn look(&self) {
+        let (mut idle, mut since) = (Idle::default(), None);
+        loop {
+            if rayon::yield_now() == Some(rayon::Yield::Executed) {
+                continue;
+            }
+            if self.busy.load(Ordering::Relaxed) {
+                since = None;
+            } else if since.get_or_insert_with(Instant::now).elapsed() > LINGER {
+                break;
+            }
+            idle.wait();
+        }
+        self.threads.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

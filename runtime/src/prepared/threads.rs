@@ -20,9 +20,8 @@ pub struct Threads {
     least: usize,
     #[cfg(feature = "parallel")]
     pool: Option<rayon::ThreadPool>,
-    /// From the first shared job on, until [`Threads::rest`].
     #[cfg(feature = "parallel")]
-    awake: Option<Awake>,
+    awake: Awake,
 }
 
 impl Threads {
@@ -42,7 +41,7 @@ impl Threads {
                 scratch: (0..count).map(|_| ArenaBuf::new(0)).collect(),
                 least,
                 pool,
-                awake: None,
+                awake: Awake::default(),
             }
         }
         #[cfg(not(feature = "parallel"))]
@@ -80,16 +79,14 @@ impl Threads {
     /// Lets the threads sleep: nothing is shared for a while.
     pub(crate) fn rest(&mut self) {
         #[cfg(feature = "parallel")]
-        {
-            self.awake = None;
-        }
+        self.awake.end();
     }
 
     /// Runs `job(thread, scratch)` on the first `count` threads, and waits for them.
     pub(crate) fn run(&mut self, count: usize, job: impl Fn(usize, &mut [f32]) + Sync) {
         #[cfg(feature = "parallel")]
         if let Some(pool) = self.pool.as_ref().filter(|_| count > 1) {
-            self.awake.get_or_insert_with(|| Awake::new(pool));
+            self.awake.begin(pool);
             let (job, tickets) = (&job, &Tickets::default());
             pool.in_place_scope(|scope| {
                 let mut all = self.scratch.iter_mut().take(count).enumerate();
@@ -127,7 +124,7 @@ impl Threads {
         let units = data.len().checked_div(unit).unwrap_or(0);
         #[cfg(feature = "parallel")]
         if let Some(pool) = self.pool.as_ref().filter(|_| count > 1) {
-            self.awake.get_or_insert_with(|| Awake::new(pool));
+            self.awake.begin(pool);
             let (job, tickets) = (&job, &Tickets::default());
             pool.in_place_scope(|scope| {
                 let mut rest = data;
