@@ -181,6 +181,19 @@ pub fn apply(graph: &mut Graph, masks: &Masks) {
     }
 }
 
+/// The weights that [`choose`] would choose from.
+///
+/// # Errors
+/// A [`PruneError`].
+pub fn prunable(graph: &Graph, options: &PruneOptions) -> Result<Vec<TensorId>, PruneError> {
+    let (layers, decisions) = decisions(graph, options)?;
+    let pruned = layers
+        .iter()
+        .zip(decisions)
+        .filter(|(_, decision)| decision.pattern.is_some());
+    Ok(pruned.map(|(layer, _)| layer.tensor).collect())
+}
+
 /// Chooses the weights that stay, by the scores of those of `graph`; what `pruned` masks already stays
 /// pruned (its weights are zero), and counts as pruned. The report is of the graph after that.
 ///
@@ -192,29 +205,7 @@ pub fn choose<'m>(
     options: &PruneOptions,
     calibration: Option<&Calibration<'_>>,
 ) -> Result<(Masks, PruneReport), PruneError> {
-    let target = check_sparsity(options)?;
-    let layers = layers(graph, &graph.shapes()?);
-    if layers.is_empty() {
-        return Err(PruneError::NoLayers);
-    }
-    for rule in &options.rules {
-        if !layers.iter().any(|layer| rule.layers.is_match(&layer.name)) {
-            let names: Vec<&str> = layers.iter().map(|layer| layer.name.as_str()).collect();
-            return Err(PruneError::NoMatch {
-                pattern: rule.layers.to_string(),
-                layers: names.join(", "),
-            });
-        }
-    }
-    let mut decisions: Vec<Decision> = layers.iter().map(|layer| decide(layer, options, target)).collect();
-    if options.scope == Scope::Erk {
-        share_out(&layers, &mut decisions, target);
-    }
-    if target > 0.0 && decisions.iter().all(|decision| decision.pattern.is_none()) {
-        return Err(PruneError::Nothing {
-            pattern: options.pattern,
-        });
-    }
+    let (layers, decisions) = decisions(graph, options)?;
     let criterion = match options.scope {
         // LAMP is of squares.
         Scope::Lamp if options.criterion == Criterion::default() => Criterion::named("l2").unwrap_or_default(),
@@ -293,6 +284,34 @@ pub fn choose<'m>(
     let mut report = report(&layers, decisions, &guards);
     report.recount(&left)?;
     Ok((masks, report))
+}
+
+/// The layers of a graph, and what is done to each.
+fn decisions(graph: &Graph, options: &PruneOptions) -> Result<(Vec<Layer>, Vec<Decision>), PruneError> {
+    let target = check_sparsity(options)?;
+    let layers = layers(graph, &graph.shapes()?);
+    if layers.is_empty() {
+        return Err(PruneError::NoLayers);
+    }
+    for rule in &options.rules {
+        if !layers.iter().any(|layer| rule.layers.is_match(&layer.name)) {
+            let names: Vec<&str> = layers.iter().map(|layer| layer.name.as_str()).collect();
+            return Err(PruneError::NoMatch {
+                pattern: rule.layers.to_string(),
+                layers: names.join(", "),
+            });
+        }
+    }
+    let mut decisions: Vec<Decision> = layers.iter().map(|layer| decide(layer, options, target)).collect();
+    if options.scope == Scope::Erk {
+        share_out(&layers, &mut decisions, target);
+    }
+    if target > 0.0 && decisions.iter().all(|decision| decision.pattern.is_none()) {
+        return Err(PruneError::Nothing {
+            pattern: options.pattern,
+        });
+    }
+    Ok((layers, decisions))
 }
 
 /// ERK: each layer a sparsity of its own, together the target.

@@ -18,7 +18,7 @@ use crate::data;
 use crate::engine::Engine;
 use crate::eval::Accuracy;
 use crate::mask::{Pattern, Scope};
-use crate::prune::{PruneOptions, PruneReport, apply, choose};
+use crate::prune::{PruneOptions, PruneReport, apply, choose, prunable};
 use crate::recipe::{Kind, Layer, Recipe, parse};
 use crate::reconstruct::{permute_channels, reconstruct};
 use crate::structured::{ChannelOptions, ChannelReport, remove_channels};
@@ -76,12 +76,8 @@ fn one_shot(args: &PruneArgs, recipe: &Recipe, layers: &[Layer], out: &Output) -
         .as_ref()
         .map(|options| remove_channels(&mut graph, options, calibration.as_ref()))
         .transpose()?;
-    match options.pattern {
-        Pattern::Nm { n, m } if recipe.prune.permute => {
-            let (masks, _) = choose(&graph, |_| None, &options, calibration.as_ref())?;
-            graph = permute_channels(&graph, &masks, n, m).map_err(CliError::check)?;
-        }
-        _ => {}
+    if let (true, Pattern::Nm { n, m }) = (recipe.prune.permute, options.pattern) {
+        graph = permute_channels(&graph, &prunable(&graph, &options)?, n, m).map_err(CliError::check)?;
     }
     let (mut masks, mut report) = choose(&graph, |_| None, &options, calibration.as_ref())?;
     let errors = match (recipe.prune.reconstruct, &calibration) {

@@ -312,9 +312,9 @@ fn time_again(planned: &[Planned], results: &mut Results, interrupted: &AtomicBo
             outcome.report.dense.median_us = dense;
             outcome.report.sparse.median_us = sparse;
         }
-        results.add(outcome)?;
+        results.set(outcome);
     }
-    Ok(())
+    Ok(results.write()?)
 }
 
 /// Writes the table and a chart for each cost.

@@ -38,6 +38,16 @@ pub enum Value {
 }
 
 impl Setting {
+    /// The samples of each gradient: no source says how many.
+    pub(super) const fn batch(default: u32, help: &'static str) -> Self {
+        Self {
+            name: "batch",
+            kind: Kind::Whole(default, [1, 65_536]),
+            help,
+            ours: true,
+        }
+    }
+
     /// What it is if nothing is said.
     pub fn default(&self) -> Value {
         match self.kind {

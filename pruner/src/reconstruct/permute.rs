@@ -11,19 +11,18 @@ use secateur_format::graph::{Graph, GraphError};
 
 use crate::layer::{Layer, layers};
 use crate::mask::Pattern;
-use crate::prune::Masks;
 use crate::structured::{Axis, Coupling, Group, permute};
 
-/// Reorders the channels of `graph` so that more of the matrices that `masks` prunes by N:M is kept. Channels stay
+/// Reorders the channels of `graph` so that more of the matrices that N:M will prune is kept. Channels stay
 /// where they are if they are pinned, or if the groups of M of some matrix mix them with others.
 ///
 /// # Errors
 /// A [`GraphError`] if the graph is not valid.
-pub fn permute_channels(graph: &Graph, masks: &Masks, n: u8, m: u8) -> Result<Graph, GraphError> {
+pub fn permute_channels(graph: &Graph, prunable: &[TensorId], n: u8, m: u8) -> Result<Graph, GraphError> {
     let coupling = Coupling::new(graph)?;
     let pruned = |layer: &Layer| {
         let fits = Pattern::Nm { n, m }.fits(layer).is_ok();
-        fits && masks.iter().any(|(id, _)| *id == layer.tensor)
+        fits && prunable.contains(&layer.tensor)
     };
     let layers = layers(graph, &graph.shapes()?).into_iter();
     let pruned: Vec<TensorId> = layers.filter(pruned).map(|layer| layer.tensor).collect();

@@ -65,16 +65,29 @@ impl Results {
         })
     }
 
-    /// Adds a result, in place of an earlier one of its cell, and writes all.
+    /// Adds a result, and writes all.
     ///
     /// # Errors
     /// A [`SweepError::Results`].
     pub fn add(&mut self, outcome: Outcome) -> Result<(), SweepError> {
+        self.set(outcome);
+        self.write()
+    }
+
+    /// Adds a result, in place of an earlier one of its cell.
+    pub fn set(&mut self, outcome: Outcome) {
         let same = |o: &Outcome| (&o.method, o.sparsity, o.seed) == (&outcome.method, outcome.sparsity, outcome.seed);
         match self.outcomes.iter().position(same) {
             Some(index) => self.outcomes[index] = outcome,
             None => self.outcomes.push(outcome),
         }
+    }
+
+    /// Writes all.
+    ///
+    /// # Errors
+    /// A [`SweepError::Results`].
+    pub fn write(&self) -> Result<(), SweepError> {
         let lines = self
             .outcomes
             .iter()

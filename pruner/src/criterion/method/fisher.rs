@@ -1,15 +1,13 @@
 //! Optimal Brain Damage with the diagonal of the empirical Fisher matrix for that of the Hessian.
 
-use super::{Kind, Method, Needs, Setting, Unit};
+use super::{Method, Needs, Setting, Unit};
 use crate::train::Statistics;
 
-const BATCH: Setting = Setting {
-    name: "batch",
-    kind: Kind::Whole(1, [1, 65_536]),
-    help: "Samples whose mean gradient is squared: 1 is the empirical Fisher matrix, more is batched Fisher \
+const BATCH: Setting = Setting::batch(
+    1,
+    "Samples whose mean gradient is squared: 1 is the empirical Fisher matrix, more is batched Fisher \
            (arXiv 2303.15479), which is faster, and smaller by about as much; batches count by their samples.",
-    ours: true,
-};
+);
 
 pub(super) const METHOD: Method = Method {
     name: "fisher",

@@ -5,12 +5,7 @@ use secateur_format::graph::Graph;
 use super::{Kind, Method, Needs, Setting, Unit};
 use crate::train::Statistics;
 
-const BATCH: Setting = Setting {
-    name: "batch",
-    kind: Kind::Whole(128, [1, 65_536]),
-    help: "Samples at a time, which share the statistics of batch norms.",
-    ours: true,
-};
+const BATCH: Setting = Setting::batch(128, "Samples at a time, which share the statistics of batch norms.");
 
 const TEMPERATURE: Setting = Setting {
     name: "temperature",

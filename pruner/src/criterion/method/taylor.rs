@@ -1,14 +1,9 @@
 //! First-order Taylor expansion of the loss, for what is pruned together.
 
-use super::{Kind, Method, Needs, Setting, Unit};
+use super::{Method, Needs, Setting, Unit};
 use crate::train::Statistics;
 
-const BATCH: Setting = Setting {
-    name: "batch",
-    kind: Kind::Whole(128, [1, 65_536]),
-    help: "Samples at a time.",
-    ours: true,
-};
+const BATCH: Setting = Setting::batch(128, "Samples at a time.");
 
 pub(super) const METHOD: Method = Method {
     name: "taylor",

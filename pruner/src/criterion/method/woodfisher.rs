@@ -8,12 +8,7 @@ use rayon::prelude::*;
 use super::{Kind, Method, Needs, Setting, Unit};
 use crate::train::Statistics;
 
-const BATCH: Setting = Setting {
-    name: "batch",
-    kind: Kind::Whole(1, [1, 65_536]),
-    help: "Samples of each gradient.",
-    ours: true,
-};
+const BATCH: Setting = Setting::batch(1, "Samples of each gradient.");
 
 const BLOCK: Setting = Setting {
     name: "block",

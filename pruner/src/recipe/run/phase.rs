@@ -13,7 +13,7 @@ use super::{Folder, Observer, PLAIN, RunError, Runner, size};
 use crate::calibrate::Calibration;
 use crate::eval::EvalError;
 use crate::mask::Pattern;
-use crate::prune::{Masks, PruneError, PruneOptions, choose};
+use crate::prune::{Masks, PruneError, PruneOptions, choose, prunable};
 use crate::recipe::{Between, Phase};
 use crate::reconstruct::{LayerError, permute_channels, reconstruct};
 use crate::schedule::{Cut, Ramp, correct_biases, reestimate_norms};
@@ -34,7 +34,7 @@ impl Runner<'_> {
         let before = size(if round == 1 { &self.dense } else { state.graph() })?;
         let calibration = self.calibration();
         let options = self.recipe.options(Some(sparsity));
-        let permuted = self.permute(&options, calibration.as_ref(), state)?;
+        let permuted = self.permute(&options, state)?;
         let dense = state.graph().clone();
         set_masks(state, &options, calibration.as_ref())?;
         let after = size(state.graph())?;
@@ -71,17 +71,12 @@ impl Runner<'_> {
     }
 
     /// Puts channels in another order, if the recipe says so; the dense network in that order.
-    fn permute(
-        &self,
-        options: &PruneOptions,
-        calibration: Option<&Calibration<'_>>,
-        state: &mut State,
-    ) -> Result<Option<Graph>, RunError> {
+    fn permute(&self, options: &PruneOptions, state: &mut State) -> Result<Option<Graph>, RunError> {
         let (true, Pattern::Nm { n, m }) = (self.recipe.prune.permute, options.pattern) else {
             return Ok(None);
         };
-        let (masks, _) = choose(state.graph(), |id| state.mask(id), options, calibration)?;
-        let permuted = permute_channels(state.graph(), &masks, n, m)?;
+        let prunable = prunable(state.graph(), options)?;
+        let permuted = permute_channels(state.graph(), &prunable, n, m)?;
         state.change_weights(|own| own.clone_from(&permuted))?;
         Ok(Some(permuted))
     }

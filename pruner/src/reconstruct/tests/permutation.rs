@@ -4,7 +4,7 @@ use secateur_format::graph::Graph;
 use secateur_format::{Shape, TensorId};
 
 use super::NM;
-use crate::prune::choose;
+use crate::prune::prunable;
 use crate::recipe::{PatternText, Prune, Recipe};
 use crate::reconstruct::{permute, permute_channels};
 use crate::reference;
@@ -44,8 +44,8 @@ fn permuted_channels_keep_more_and_compute_the_same() {
             ..Recipe::default()
         };
         let options = options.options(None);
-        let (masks, _) = choose(&graph, |_| None, &options, None).unwrap();
-        let permuted = permute_channels(&graph, &masks, 2, 4).unwrap();
+        let prunable = prunable(&graph, &options).unwrap();
+        let permuted = permute_channels(&graph, &prunable, 2, 4).unwrap();
         let kept = |graph: &Graph| {
             let of = |id: TensorId| {
                 let tensor = graph.tensor(id).unwrap();
@@ -53,7 +53,7 @@ fn permuted_channels_keep_more_and_compute_the_same() {
                 let rows: Vec<Vec<f64>> = rows.map(|row| row.iter().map(|&w| w.into()).collect()).collect();
                 retained(&rows, 2, 4)
             };
-            masks.iter().map(|(id, _)| of(*id)).sum::<f64>()
+            prunable.iter().map(|&id| of(id)).sum::<f64>()
         };
         assert!(
             kept(&permuted) > kept(&graph),
