@@ -270,7 +270,8 @@ impl Tile<'_> {
         let (weights, _) = self.weights.as_chunks::<R>();
         let step = VECTORS * S::F32_LANES;
         for at in (0..self.run).step_by(step) {
-            let sums = sums_at::<S, R>(simd, &self.planes[at..], self.size, self.offsets, weights);
+            let mut sums = [[simd.splat_f32s(0.0); VECTORS]; R];
+            sums_at::<S, R>(simd, &self.planes[at..], self.size, self.offsets, weights, &mut sums);
             for (row, sums) in sums.iter().enumerate() {
                 let (y, _) = S::as_mut_simd_f32s(&mut self.sums[row * self.run + at..][..step]);
                 y.copy_from_slice(sums);
@@ -280,6 +281,9 @@ impl Tile<'_> {
 }
 
 /// The first pixels of a [`Tile`].
+///
+/// The sums are handed out through `result`: returned, they would live in the caller's memory, and
+/// without link-time optimisation the compiler then stores all of them after every product.
 #[inline(always)]
 fn sums_at<S: Simd, const R: usize>(
     simd: S,
@@ -287,7 +291,8 @@ fn sums_at<S: Simd, const R: usize>(
     size: usize,
     offsets: &[usize],
     weights: &[[f32; R]],
-) -> [[S::f32s; VECTORS]; R] {
+    result: &mut [[S::f32s; VECTORS]; R],
+) {
     let channels = weights.len() / offsets.len();
     let mut sums = [[simd.splat_f32s(0.0); VECTORS]; R];
     for (&offset, weights) in offsets.iter().zip(weights.chunks_exact(channels)) {
@@ -306,7 +311,7 @@ fn sums_at<S: Simd, const R: usize>(
             }
         }
     }
-    sums
+    *result = sums;
 }
 
 /// The gradient of the weights, with pixels of neighbouring channels.
@@ -435,7 +440,9 @@ impl Correlate<'_> {
                     for vectors in vectors.chunks(VECTORS) {
                         // An odd last vector is done twice and stored once.
                         let places = [vectors[0].0, vectors[vectors.len() - 1].0];
-                        let sums = self.plan.tile::<S, R>(simd, inputs, places, &gradients[first..]);
+                        let mut sums = [[simd.splat_f32s(0.0); VECTORS]; R];
+                        self.plan
+                            .tile::<S, R>(simd, inputs, places, &gradients[first..], &mut sums);
                         for (row, sums) in (first..g.group_out).zip(&sums) {
                             let dw = &mut self.dw[(group * g.group_out + row) * cols..];
                             for (&(_, col, count), sum) in vectors.iter().zip(sums) {
@@ -452,7 +459,7 @@ impl Correlate<'_> {
 }
 
 impl WeightPlan {
-    /// The sums over all pixels of one sample for `R` rows and two vectors of columns.
+    /// The sums over all pixels of one sample for `R` rows and two vectors of columns; `result` as in [`sums_at`].
     #[inline(always)]
     fn tile<S: Simd, const R: usize>(
         &self,
@@ -460,7 +467,8 @@ impl WeightPlan {
         inputs: &[f32],
         places: [usize; VECTORS],
         gradients: &[f32],
-    ) -> [[S::f32s; VECTORS]; R] {
+        result: &mut [[S::f32s; VECTORS]; R],
+    ) {
         let (g, lanes) = (&self.geometry, S::F32_LANES);
         let mut sums = [[simd.splat_f32s(0.0); VECTORS]; R];
         let step = g.stride[1] * self.ins;
@@ -481,6 +489,6 @@ impl WeightPlan {
                 }
             }
         }
-        sums
+        *result = sums;
     }
 }
