@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use secateur_format::container::TunedNode;
-use secateur_format::encoding::{Encoding, Matrix, MatrixDesc, Quantized, decode, describe, pack};
+use secateur_format::encoding::{Encoding, Matrix, MatrixDesc, Quantized, WINDOW, decode, describe, pack};
 use secateur_format::op::Linear;
 use secateur_format::{Model, Node, Op, Shape};
 
@@ -17,8 +17,10 @@ use crate::{ArenaBuf, RunError};
 /// Rows of a part are a multiple of this, or of the largest power of two that divides their number:
 /// no block is cut.
 const MOST_UNIT: usize = 16;
-/// Second-level cache that weights may count on.
-const L2_BYTES: f64 = 512.0 * 1024.0;
+/// Second-level cache that weights may count on: vectors take next to nothing of it.
+const L2_BYTES: f64 = 960.0 * 1024.0;
+/// Columns of a word of a mask.
+const WORD: u32 = 64;
 
 /// A linear layer of one token: what there is to choose an encoding for.
 #[derive(Debug)]
@@ -182,35 +184,37 @@ impl<'m> VectorTask<'m> {
     }
 }
 
-/// What takes time: values, blocks that have an index, rows, words of a mask, and bytes from beyond
-/// the second-level cache.
-fn work(desc: &MatrixDesc) -> Option<[f64; 5]> {
+/// What takes time: values, blocks that have an index, rows, pieces of rows (windows, words of a mask), rows that end
+/// within a word of a mask, and bytes from beyond the second-level cache.
+fn work(desc: &MatrixDesc) -> Option<[f64; 6]> {
     let (rows, stored) = (f64::from(desc.rows), f64::from(desc.stored));
     let blocks = match desc.encoding {
         Encoding::Csr16 | Encoding::Win8 | Encoding::Nm { .. } => stored,
         Encoding::Block { r, c, .. } => stored / (f64::from(r) * f64::from(c)),
         _ => 0.0,
     };
-    let words = match desc.encoding {
-        Encoding::Bitmask => rows * f64::from(desc.cols.div_ceil(64)),
-        _ => 0.0,
+    let (pieces, ragged) = match desc.encoding {
+        Encoding::Win8 => (rows * f64::from(desc.cols.div_ceil(WINDOW)), 0.0),
+        Encoding::Bitmask if desc.cols.is_multiple_of(WORD) => (rows * f64::from(desc.cols / WORD), 0.0),
+        Encoding::Bitmask => (rows * f64::from(desc.cols / WORD), rows),
+        _ => (0.0, 0.0),
     };
     let bytes = desc.payload_len()? as f64;
     let streamed = if bytes > L2_BYTES { bytes } else { 0.0 };
-    Some([stored, blocks, rows, words, streamed])
+    Some([stored, blocks, rows, pieces, ragged, streamed])
 }
 
-/// Nanoseconds per unit of each term, on the default machine with AVX-512; where others are slower, they are
-/// so for all encodings.
-fn costs_of(layout: Layout) -> [f64; 5] {
-    let (stored, block, row, word, byte) = match layout {
-        Layout::Csr16 | Layout::Win8 => (0.0, 0.23, 12.0, 0.0, 0.02),
-        Layout::Nm => (0.0, 0.1, 12.0, 0.0, 0.01),
-        Layout::Block => (0.022, 0.22, 3.0, 0.0, 0.003),
-        Layout::Bitmask => (0.0, 0.0, 10.0, 2.7, 0.01),
-        Layout::Dense | Layout::Activations => (0.03, 0.0, 4.0, 0.0, 0.003),
-    };
-    [stored, block, row, word, byte]
+/// Nanoseconds per unit of each term, fitted to matrices of 10 to 4096 rows and columns and 1 to 100 % of weights on
+/// the default machine with AVX-512; where others are slower, they are so for all encodings.
+fn costs_of(layout: Layout) -> [f64; 6] {
+    match layout {
+        Layout::Csr16 => [0.0, 0.224, 8.8, 0.0, 0.0, 0.0],
+        Layout::Win8 => [0.0, 0.195, 9.0, 2.4, 0.0, 0.004],
+        Layout::Nm => [0.0, 0.1, 12.0, 0.0, 0.0, 0.01],
+        Layout::Block => [0.022, 0.22, 3.0, 0.0, 0.0, 0.003],
+        Layout::Bitmask => [0.038, 0.0, 2.6, 1.66, 10.7, 0.0],
+        Layout::Dense | Layout::Activations => [0.022, 0.0, 0.7, 0.0, 0.0, 0.004],
+    }
 }
 
 /// Rows encoded anew.
