@@ -138,7 +138,8 @@ pub(super) fn fit(dataset: &Dataset) -> (Vec<u32>, u32) {
     (dims.collect(), highest.max(dataset.class_names().len() as u32))
 }
 
-/// The network of that name with fresh weights, made to [`fit`]; or else the model of that file.
+/// The network of that name, or of a description without weights, with fresh ones; or else the model of that file.
+/// Networks by name are made to [`fit`].
 pub(super) fn network_or_file(
     name: &str,
     init: Option<Init>,
@@ -156,7 +157,12 @@ pub(super) fn network_or_file(
                 names.join(", ")
             )));
         }
-        let mut model = Opened::new(path, out)?.source;
+        let untrained = source::untrained(path)?;
+        let init = init.or(untrained.as_ref().map(|_| Init::default()));
+        let mut model = match untrained {
+            Some(model) => model,
+            None => Opened::new(path, out)?.source,
+        };
         if let Some(init) = init {
             init.apply(&mut model.graph, seed);
         }

@@ -16,7 +16,7 @@ use crate::digest::Digests;
 use crate::layer::layers;
 use crate::recipe::run::{Folder, Inputs, Observer, Report, Runner, finish};
 use crate::recipe::{Layer, Recipe, complaint};
-use crate::source::Model;
+use crate::source::{self, Model};
 use crate::structured::{Removal, Size};
 use crate::train::{Progress, zoo};
 
@@ -162,8 +162,12 @@ fn inputs(recipe: &Recipe, model: &Model, out: &Output) -> Result<(Inputs, Diges
     let teacher = teacher.map(&mut open).transpose()?;
     // A network by name is no file, and a run goes on without the file that it has copied.
     let file = |name: &&str| zoo::find(name).is_none() && Path::new(name).exists();
-    let original = recipe.model.as_deref().filter(file);
-    original.map(|name| open(Path::new(name))).transpose()?;
+    if let Some(original) = recipe.model.as_deref().filter(file) {
+        match source::untrained(Path::new(original))? {
+            Some(model) => digests.model(original, &model).map_err(CliError::check)?,
+            None => drop(open(Path::new(original))?),
+        }
+    }
     let inputs = Inputs {
         preprocess: preprocess.or_else(|| model.preprocess.clone()).unwrap_or_default(),
         train,

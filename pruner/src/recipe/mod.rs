@@ -28,7 +28,7 @@ use crate::train::Init;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Recipe {
-    /// A model file, or a network's name for fresh weights.
+    /// A model file, or a network's name or a description without weights for fresh ones.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
     /// How fresh weights are drawn; default is what the network recommends, and for files the weights they have.

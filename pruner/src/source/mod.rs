@@ -69,6 +69,23 @@ pub fn load(path: &Path) -> Result<Model, SourceError> {
     }
 }
 
+/// The network of a description without weights (`model.toml`, or the folder that holds it), all of them zero: they are
+/// to be drawn. `None` for any other model.
+///
+/// # Errors
+/// As [`load`].
+pub fn untrained(path: &Path) -> Result<Option<Model>, SourceError> {
+    let own = path.join(FOLDER_DESCRIPTION);
+    let path = if path.is_dir() && own.exists() { &own } else { path };
+    match path
+        .extension()
+        .is_some_and(|extension| extension.eq_ignore_ascii_case("toml"))
+    {
+        true => description::untrained(path),
+        false => Ok(None),
+    }
+}
+
 fn load_onnx(path: &Path) -> Result<Model, SourceError> {
     let graph = onnx::import(file::read(path)?).map_err(|fault| fault.in_file(path))?;
     Ok(Model {

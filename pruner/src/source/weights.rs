@@ -9,9 +9,12 @@ use std::collections::BTreeSet;
 /// PyTorch stores this counter of batch norms, and nothing at inference needs it.
 const COUNTER: &str = "num_batches_tracked";
 
-/// The tensors of a file by name.
+/// Elements of the largest tensor that a description alone may ask for: 4 GiB of f32.
+const MOST_ELEMENTS: usize = 1 << 30;
+
+/// The tensors of a file by name; or, where no file is named, tensors whose values are still to be drawn.
 pub(super) struct Weights<'a> {
-    file: SafeTensors<'a>,
+    file: Option<SafeTensors<'a>>,
     used: BTreeSet<String>,
 }
 
@@ -23,19 +26,31 @@ impl<'a> Weights<'a> {
             Fault::unreadable(problem, "save the weights again, or copy the file again")
         };
         Ok(Self {
-            file: SafeTensors::deserialize(bytes).map_err(unsound)?,
+            file: Some(SafeTensors::deserialize(bytes).map_err(unsound)?),
             used: BTreeSet::new(),
         })
     }
 
-    /// Whether there is such a tensor.
-    pub(super) fn contains(&self, name: &str) -> bool {
-        self.file.tensor(name).is_ok()
+    /// No file.
+    pub(super) fn undrawn() -> Self {
+        Self {
+            file: None,
+            used: BTreeSet::new(),
+        }
     }
 
-    /// Reads a tensor as `f32`: its shape and its elements, all finite.
-    pub(super) fn read(&mut self, name: &str) -> Result<(Vec<usize>, Vec<f32>), Fault> {
-        let Ok(view) = self.file.tensor(name) else {
+    /// Whether there is such a tensor; without a file there is every one.
+    pub(super) fn contains(&self, name: &str) -> bool {
+        self.file.as_ref().is_none_or(|file| file.tensor(name).is_ok())
+    }
+
+    /// Reads a tensor as `f32`: its shape and its elements, all finite. Without a file it has the shape that the
+    /// description gives, and zeros.
+    pub(super) fn read(&mut self, name: &str, described: Option<&[usize]>) -> Result<(Vec<usize>, Vec<f32>), Fault> {
+        let Some(file) = &self.file else {
+            return undrawn(name, described);
+        };
+        let Ok(view) = file.tensor(name) else {
             let names = self.names();
             let near = suggestion(name, names.iter().map(String::as_str));
             let problem = format!("the weights hold no tensor {}{near}", shown(name));
@@ -63,9 +78,29 @@ impl<'a> Weights<'a> {
 
     fn names(&self) -> Vec<String> {
         // The file's names come from a hash map: sorted, messages do not change from run to run.
-        let mut names: Vec<String> = self.file.names().into_iter().map(String::from).collect();
+        let names = self.file.iter().flat_map(SafeTensors::names);
+        let mut names: Vec<String> = names.map(String::from).collect();
         names.sort_unstable();
         names
+    }
+}
+
+fn undrawn(name: &str, described: Option<&[usize]>) -> Result<(Vec<usize>, Vec<f32>), Fault> {
+    let shape = described.ok_or_else(|| {
+        let problem = format!(
+            "no weights file is named, and the size of tensor {} is not given",
+            shown(name)
+        );
+        let remedy = "give `out_channels` and `kernel` of a conv2d, `out_features` of a linear, or name a weights file";
+        Fault::unreadable(problem, remedy)
+    })?;
+    let elements = shape.iter().try_fold(1usize, |product, &dim| product.checked_mul(dim));
+    match elements.filter(|&elements| elements <= MOST_ELEMENTS) {
+        Some(elements) => Ok((shape.to_vec(), vec![0.0; elements])),
+        None => Err(Fault::unsupported(
+            format!("tensor {} would have the shape {shape:?}", shown(name)),
+            &format!("at most {MOST_ELEMENTS} weights of a layer are supported"),
+        )),
     }
 }
 
@@ -125,24 +160,24 @@ mod tests {
             let bytes = file(dtype, &data);
             let mut weights = Weights::open(&bytes).unwrap();
             assert_eq!(weights.unused(), ["a.weight"]);
-            assert_eq!(weights.read("a.weight"), Ok((vec![2], vec![1.5, -2.0])));
+            assert_eq!(weights.read("a.weight", None), Ok((vec![2], vec![1.5, -2.0])));
             assert!(weights.unused().is_empty());
         }
         let bytes = file(Dtype::I16, &[0; 4]);
-        assert!(Weights::open(&bytes).unwrap().read("a.weight").is_err());
+        assert!(Weights::open(&bytes).unwrap().read("a.weight", None).is_err());
     }
 
     #[test]
     fn missing_tensors_come_with_a_suggestion() {
         let bytes = file(Dtype::F32, &[0; 8]);
-        let fault = Weights::open(&bytes).unwrap().read("a.wieght").unwrap_err();
+        let fault = Weights::open(&bytes).unwrap().read("a.wieght", None).unwrap_err();
         assert!(format!("{fault:?}").contains("did you mean `a.weight`?"), "{fault:?}");
     }
 
     #[test]
     fn weights_that_are_not_finite_are_refused() {
         let bytes = file(Dtype::F32, &[1.0f32, f32::NAN].map(f32::to_le_bytes).concat());
-        let fault = Weights::open(&bytes).unwrap().read("a.weight").unwrap_err();
+        let fault = Weights::open(&bytes).unwrap().read("a.weight", None).unwrap_err();
         assert!(
             format!("{fault:?}").contains("element 1 of tensor `a.weight` is NaN"),
             "{fault:?}"
@@ -159,7 +194,7 @@ mod tests {
             let mut bytes = bytes.clone();
             bytes[bit / 8] ^= 1 << (bit % 8);
             if let Ok(mut weights) = Weights::open(&bytes) {
-                let _ = weights.read("a.weight");
+                let _ = weights.read("a.weight", None);
             }
         }
     }

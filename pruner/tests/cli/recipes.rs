@@ -442,3 +442,31 @@ fn the_list_shows_every_criterion_and_setting() {
         }
     }
 }
+
+#[test]
+fn a_description_without_weights_is_trained_and_pruned() {
+    let folder = folder();
+    let nodes = "{ name = 'conv', op = 'conv2d', out_channels = 8, kernel = 3, activation = 'relu' }, \
+                 { name = 'flat', op = 'flatten' }, { name = 'fc', op = 'linear', out_features = 10 }";
+    let net = format!("format = 1\ninput = {{ name = 'x', shape = [1, 8, 8] }}\nnode = [{nodes}]\n");
+    folder.write("net.toml", net.as_bytes());
+    let recipe = "model = 'net.toml'\n[data]\ntrain = 'train.toml'\ntest = 'train.toml'\n[prune]\nsparsity = 0.5\n\
+                  [train]\nepochs = 8\nbatch = 16\n";
+    folder.write("net-recipe.toml", recipe.as_bytes());
+    let report = folder.json(&["prune", "--recipe", "net-recipe.toml", "--run", "fresh"]);
+    assert!(number(&report["dense"], "accuracy") > 0.8, "{report}");
+    folder.ok(&[
+        "train",
+        "net.toml",
+        "--data",
+        "train.toml",
+        "--epochs",
+        "1",
+        "-o",
+        "trained",
+    ]);
+    folder.ok(&["inspect", "trained"]);
+
+    let message = folder.fails(3, &["inspect", "net.toml"]);
+    assert!(message.contains("`secateur train` draws weights"), "{message}");
+}

@@ -13,7 +13,7 @@ use crate::train::{Distillation, Init, Loss, Plan, Shape};
 #[derive(Debug, Args)]
 #[command(after_help = networks())]
 pub(in crate::cli) struct TrainArgs {
-    /// A network's name for fresh weights (see below), or a model file for the weights it has
+    /// A network's name (see below) or a model.toml without weights for fresh ones, or a model file for those it has
     #[arg(required_unless_present = "resume")]
     pub(super) model: Option<String>,
     /// The data to train on: a data.toml, or an idx, CIFAR-10 .bin, .npz or .safetensors file

@@ -150,9 +150,13 @@ impl<'a, 'b> Builder<'a, 'b> {
         })
     }
 
-    /// The matrix of a convolution, with its `[out, in / groups, height, width]`.
-    pub(super) fn kernel(&mut self, name: &str) -> Result<(TensorId, [u32; 4]), Fault> {
-        let (dims, data) = self.weights.read(name)?;
+    /// The matrix of a convolution, with its `[out, in / groups, height, width]`; `described` is what it is without a
+    /// weights file, here and below.
+    pub(super) fn kernel(&mut self, name: &str, described: Option<[u32; 4]>) -> Result<(TensorId, [u32; 4]), Fault> {
+        let described = described.map(|oihw| oihw.map(|dim| dim as usize));
+        let (dims, data) = self
+            .weights
+            .read(name, described.as_ref().map(<[usize; 4]>::as_slice))?;
         let sizes: Option<Vec<u32>> = dims.iter().map(|&dim| u32::try_from(dim).ok()).collect();
         let fault = || {
             let problem = format!("tensor {} has shape {dims:?}", shown(name));
@@ -166,8 +170,11 @@ impl<'a, 'b> Builder<'a, 'b> {
     }
 
     /// A matrix `[out, in]`, with the number of its rows.
-    pub(super) fn matrix(&mut self, name: &str) -> Result<(TensorId, u32), Fault> {
-        let (dims, data) = self.weights.read(name)?;
+    pub(super) fn matrix(&mut self, name: &str, described: Option<[u32; 2]>) -> Result<(TensorId, u32), Fault> {
+        let described = described.map(|dims| dims.map(|dim| dim as usize));
+        let (dims, data) = self
+            .weights
+            .read(name, described.as_ref().map(<[usize; 2]>::as_slice))?;
         let fault = || {
             let problem = format!("tensor {} has shape {dims:?}", shown(name));
             Fault::unreadable(problem, "a linear node needs weights [out, in]")
@@ -191,8 +198,8 @@ impl<'a, 'b> Builder<'a, 'b> {
     }
 
     /// A vector.
-    pub(super) fn vector(&mut self, name: &str) -> Result<TensorId, Fault> {
-        let (dims, data) = self.weights.read(name)?;
+    pub(super) fn vector(&mut self, name: &str, described: u32) -> Result<TensorId, Fault> {
+        let (dims, data) = self.weights.read(name, Some(&[described as usize]))?;
         if dims.len() != 1 {
             let problem = format!("tensor {} has shape {dims:?}", shown(name));
             return Err(Fault::unreadable(
@@ -204,9 +211,9 @@ impl<'a, 'b> Builder<'a, 'b> {
     }
 
     /// A vector that may be absent.
-    pub(super) fn optional_vector(&mut self, name: &str) -> Result<Option<TensorId>, Fault> {
+    pub(super) fn optional_vector(&mut self, name: &str, described: u32) -> Result<Option<TensorId>, Fault> {
         if self.weights.contains(name) {
-            self.vector(name).map(Some)
+            self.vector(name, described).map(Some)
         } else {
             Ok(None)
         }

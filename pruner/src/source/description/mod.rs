@@ -62,8 +62,8 @@ impl Text<'_> {
     }
 }
 
-/// Loads the description at `path`, with the weights at `weights` or else where it says.
-pub(super) fn load(path: &Path, weights: Option<&Path>) -> Result<Model, SourceError> {
+/// Reads the description at `path`: its text, and what it says.
+fn read(path: &Path) -> Result<(String, Description), SourceError> {
     let in_file = |fault: Fault| fault.in_file(path);
     let text = String::from_utf8(file::read(path)?).map_err(|error| {
         in_file(Fault::unreadable(
@@ -72,20 +72,46 @@ pub(super) fn load(path: &Path, weights: Option<&Path>) -> Result<Model, SourceE
         ))
     })?;
     let description = parse(&text).map_err(in_file)?;
+    Ok((text, description))
+}
+
+/// The network of a description that names no weights, with zeros; `None` if it names some.
+pub(super) fn untrained(path: &Path) -> Result<Option<Model>, SourceError> {
+    let (text, description) = read(path)?;
+    if description.weights.is_some() {
+        return Ok(None);
+    }
+    assemble(path, &text, description, &mut Weights::undrawn()).map(Some)
+}
+
+/// Loads the description at `path`, with the weights at `weights` or else where it says.
+pub(super) fn load(path: &Path, weights: Option<&Path>) -> Result<Model, SourceError> {
+    let in_file = |fault: Fault| fault.in_file(path);
+    let (text, description) = read(path)?;
     let weights_path = match (weights, &description.weights) {
         (Some(path), _) => path.to_owned(),
         // Relative to the description, wherever that lies.
         (None, Some(name)) => path.with_file_name("").join(name),
         (None, None) => {
-            let remedy = "add `weights = \"<file>.safetensors\"` before the first table, or give that file instead";
+            let remedy = "add `weights = \"<file>.safetensors\"` before the first table, or give that file instead; \
+                          `secateur train` draws weights and trains them";
             return Err(in_file(Fault::unreadable("it names no weights file", remedy)));
         }
     };
     let bytes = file::read(&weights_path)?;
     let mut weights = Weights::open(&bytes).map_err(|fault| fault.in_file(&weights_path))?;
+    assemble(path, &text, description, &mut weights)
+}
+
+fn assemble(
+    path: &Path,
+    text: &str,
+    description: Description,
+    weights: &mut Weights<'_>,
+) -> Result<Model, SourceError> {
     let name = description.name.clone().unwrap_or_else(|| stem(path));
     let preprocess = description.preprocess.clone();
-    let graph = build(Text(&text), description, &mut weights).map_err(in_file)?;
+    let graph = build(Text(text), description, weights).map_err(|fault| fault.in_file(path))?;
     Ok(Model {
         name,
         graph,

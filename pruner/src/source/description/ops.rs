@@ -57,9 +57,9 @@ pub(super) fn build(
     input: Shape,
 ) -> Result<Op, Fault> {
     Ok(match op {
-        "conv2d" => Op::Conv2d(conv2d(builder, attributes, name)?),
-        "linear" => Op::Linear(linear(builder, attributes, name)?),
-        "batch_norm" => Op::BatchNorm(batch_norm(builder, attributes, name)?),
+        "conv2d" => Op::Conv2d(conv2d(builder, attributes, name, input)?),
+        "linear" => Op::Linear(linear(builder, attributes, name, input)?),
+        "batch_norm" => Op::BatchNorm(batch_norm(builder, attributes, name, input)?),
         "relu" | "relu6" | "leaky_relu" | "gelu" | "silu" | "sigmoid" | "tanh" | "hard_swish" => {
             Op::Activation(activation(op, attributes)?)
         }
@@ -129,18 +129,48 @@ fn bias(
     builder: &mut Builder<'_, '_>,
     attributes: &mut Attributes<'_>,
     prefix: &str,
+    outputs: u32,
 ) -> Result<Option<TensorId>, Fault> {
     let name = format!("{prefix}.bias");
     match attributes.flag("bias")? {
         Some(false) => Ok(None),
-        Some(true) => builder.vector(&name).map(Some),
-        None => builder.optional_vector(&name),
+        Some(true) => builder.vector(&name, outputs).map(Some),
+        None => builder.optional_vector(&name, outputs),
     }
 }
 
-fn conv2d(builder: &mut Builder<'_, '_>, attributes: &mut Attributes<'_>, name: &str) -> Result<Conv2d, Fault> {
+/// The channels, or features, of a value.
+fn channels(input: Shape) -> u32 {
+    input.padded_dims()[0]
+}
+
+/// Refuses a description that contradicts its weights.
+fn agree<T: PartialEq + std::fmt::Debug>(name: &str, described: Option<T>, found: T) -> Result<(), Fault> {
+    match described.filter(|described| *described != found) {
+        None => Ok(()),
+        Some(described) => Err(Fault::unreadable(
+            format!("attribute `{name}` is {described:?}, but the weights have {found:?}"),
+            "correct it, or leave it out: the weights say it",
+        )),
+    }
+}
+
+fn conv2d(
+    builder: &mut Builder<'_, '_>,
+    attributes: &mut Attributes<'_>,
+    name: &str,
+    input: Shape,
+) -> Result<Conv2d, Fault> {
     let prefix = prefix(attributes, name)?;
-    let (weight, [out_channels, _, height, width]) = builder.kernel(&format!("{prefix}.weight"))?;
+    let (outputs, kernel) = (attributes.integer::<u32>("out_channels")?, attributes.pair("kernel")?);
+    let groups = attributes.integer("groups")?.unwrap_or(1);
+    let described = outputs.zip(kernel).map(|(outputs, [height, width])| {
+        let inputs = channels(input) / u32::max(groups, 1);
+        [outputs, inputs, height.into(), width.into()]
+    });
+    let (weight, [out_channels, _, height, width]) = builder.kernel(&format!("{prefix}.weight"), described)?;
+    agree("out_channels", outputs, out_channels)?;
+    agree("kernel", kernel.map(|kernel| kernel.map(u32::from)), [height, width])?;
     let too_large = |_| {
         Fault::unsupported(
             format!("the kernel is {height}x{width}"),
@@ -149,9 +179,9 @@ fn conv2d(builder: &mut Builder<'_, '_>, attributes: &mut Attributes<'_>, name: 
     };
     Ok(Conv2d {
         weight,
-        bias: bias(builder, attributes, &prefix)?,
+        bias: bias(builder, attributes, &prefix, out_channels)?,
         out_channels,
-        groups: attributes.integer("groups")?.unwrap_or(1),
+        groups,
         kernel: [
             u16::try_from(height).map_err(too_large)?,
             u16::try_from(width).map_err(too_large)?,
@@ -163,10 +193,18 @@ fn conv2d(builder: &mut Builder<'_, '_>, attributes: &mut Attributes<'_>, name: 
     })
 }
 
-fn linear(builder: &mut Builder<'_, '_>, attributes: &mut Attributes<'_>, name: &str) -> Result<Linear, Fault> {
+fn linear(
+    builder: &mut Builder<'_, '_>,
+    attributes: &mut Attributes<'_>,
+    name: &str,
+    input: Shape,
+) -> Result<Linear, Fault> {
     let prefix = prefix(attributes, name)?;
-    let (weight, out_features) = builder.matrix(&format!("{prefix}.weight"))?;
-    let bias = bias(builder, attributes, &prefix)?;
+    let outputs = attributes.integer::<u32>("out_features")?;
+    let described = outputs.map(|outputs| [outputs, channels(input)]);
+    let (weight, out_features) = builder.matrix(&format!("{prefix}.weight"), described)?;
+    agree("out_features", outputs, out_features)?;
+    let bias = bias(builder, attributes, &prefix, out_features)?;
     Ok(Linear {
         weight,
         bias,
@@ -175,9 +213,14 @@ fn linear(builder: &mut Builder<'_, '_>, attributes: &mut Attributes<'_>, name: 
     })
 }
 
-fn batch_norm(builder: &mut Builder<'_, '_>, attributes: &mut Attributes<'_>, name: &str) -> Result<BatchNorm, Fault> {
+fn batch_norm(
+    builder: &mut Builder<'_, '_>,
+    attributes: &mut Attributes<'_>,
+    name: &str,
+    input: Shape,
+) -> Result<BatchNorm, Fault> {
     let prefix = prefix(attributes, name)?;
-    let mut vector = |part: &str| builder.vector(&format!("{prefix}.{part}"));
+    let mut vector = |part: &str| builder.vector(&format!("{prefix}.{part}"), channels(input));
     let (scale, bias) = (vector("weight")?, vector("bias")?);
     let (mean, var) = (vector("running_mean")?, vector("running_var")?);
     let eps = attributes.number("eps")?.unwrap_or(EPS);

@@ -299,3 +299,50 @@ fn what_is_written_is_read_back() {
     assert_eq!(back.graph.nodes.len(), model.graph.nodes.len());
     assert_eq!(back.graph.shapes(), model.graph.shapes());
 }
+
+/// A network with every operator that has weights.
+const NETWORK: &str = "{ name = 'conv', op = 'conv2d', out_channels = 4, kernel = 3, padding = 1 },
+    { name = 'bn', op = 'batch_norm' },
+    { name = 'pool', op = 'global_avg_pool' },
+    { name = 'flat', op = 'flatten' },
+    { name = 'fc', op = 'linear', out_features = 2, bias = false }";
+
+#[test]
+fn without_weights_the_description_gives_their_shapes() {
+    let described = {
+        let text = format!("{HEAD}node = [\n{NETWORK}\n]\n");
+        build(Text(&text), parse(&text).unwrap(), &mut Weights::undrawn()).unwrap()
+    };
+    let mut loaded = nodes(NETWORK).unwrap();
+    for tensor in &mut loaded.tensors {
+        tensor.data.fill(0.0);
+    }
+    assert_eq!(described, loaded);
+
+    let undrawn = |node: &str| {
+        let text = format!("{HEAD}node = [\n{node}\n]\n");
+        let built = parse(&text).and_then(|description| build(Text(&text), description, &mut Weights::undrawn()));
+        built.unwrap_err().in_file(Path::new("m.toml")).to_string()
+    };
+    let error = undrawn("{ name = 'conv', op = 'conv2d', out_channels = 4 }");
+    assert!(error.contains("`out_channels` and `kernel` of a conv2d"), "{error}");
+    let error = undrawn("{ name = 'conv', op = 'conv2d', out_channels = 4294967295, kernel = 65535 }");
+    assert!(error.contains("weights of a layer are supported"), "{error}");
+}
+
+#[test]
+fn a_description_must_not_contradict_its_weights() {
+    for (node, expected) in [
+        (
+            "{ name = 'conv', op = 'conv2d', out_channels = 5 }",
+            "`out_channels` is 5, but the weights have 4",
+        ),
+        (
+            "{ name = 'conv', op = 'conv2d', kernel = [3, 1] }",
+            "`kernel` is [3, 1], but the weights have [3, 3]",
+        ),
+    ] {
+        let error = nodes(node).unwrap_err();
+        assert!(error.contains(expected), "{error}");
+    }
+}
