@@ -70,7 +70,7 @@ pub(super) enum Command {
     Demo(DemoArgs),
     /// List, show and check recipes
     Recipe(RecipeArgs),
-    /// Compare which weights two models keep
+    /// Show which weights a model keeps, or how alike the masks of several are
     Masks(MasksArgs),
     /// Compare the accuracy of two models, sample by sample
     Compare(CompareArgs),

@@ -249,9 +249,13 @@ fn flags_are_a_recipe() {
 #[test]
 fn models_are_compared() {
     let folder = Folder::with_pruned();
-    let masks = folder.json(&["masks", MODEL, "a.sct"]);
+    let masks = &folder.json(&["masks", MODEL, "a.sct"])["pairs"][0];
     assert!((number(&masks["all"], "jaccard") - 0.3).abs() < 1e-3);
     assert_eq!(masks["layers"].as_array().unwrap().len(), 4);
+    let refused = folder.fails(2, &["masks", MODEL, "a.sct", "--svg", "s.svg"]);
+    assert!(refused.contains("two runs of iterative pruning"), "{refused}");
+    let refused = folder.fails(2, &["masks", MODEL, OTHER]);
+    assert!(refused.contains("other layers"), "{refused}");
     let same = folder.json(&["compare", "a.sct", "a.sct", "--data", DATA, "--max-drop", "0pp"]);
     assert_eq!((&same["flips"], &same["drop"]), (&json!(0), &json!(0.0)));
     assert_eq!(same["within"], true);
@@ -288,6 +292,41 @@ fn models_are_compared() {
     assert!(other(3, "fewer.toml").contains("the data is not what it was"));
     let scaled = folder.fails(2, &[&args[..], &["--scale", "2"]].concat());
     assert!(scaled.contains("the preprocessing is not what it was"), "{scaled}");
+}
+
+#[test]
+fn masks_of_runs_are_compared_over_rounds() {
+    let folder = folder();
+    for (run, seed) in [("a", "seed=1"), ("b", "seed=2"), ("c", "prune.criterion=random")] {
+        folder.ok(&["prune", "--recipe", "recipe.toml", "--run", run, "--set", seed]);
+    }
+    let found = folder.json(&["masks", "a", "b", "c", "--svg", "s.svg"]);
+    let pairs = found["pairs"].as_array().unwrap();
+    assert_eq!(pairs.len(), 3);
+    for pair in pairs {
+        let rounds = pair["rounds"].as_array().unwrap();
+        assert_eq!(rounds.len(), 2);
+        assert_eq!(rounds[1]["jaccard"], pair["all"]["jaccard"]);
+    }
+    // From the same weights magnitude keeps much the same, and random scores have nothing to do with it.
+    let above = |pair: &Value| number(&pair["all"], "jaccard") / number(&pair["all"], "chance");
+    assert!(above(&pairs[0]) > 3.0, "{}", pairs[0]["all"]);
+    assert!((above(&pairs[1]) - 1.0).abs() < 0.2, "{}", pairs[1]["all"]);
+    let svg = String::from_utf8(bytes(folder.path("s.svg"))).unwrap();
+    assert_eq!(svg.matches("by chance").count(), 3);
+
+    let found = folder.json(&["masks", "a", "--svg", "s.svg"]);
+    assert_eq!(found["rounds"].as_array().unwrap().len(), 2);
+    let conv = &found["layers"][0];
+    assert_eq!(number(&conv["structure"]["kernels"], "count"), 8.0);
+    // Rewound to step 5, trained again: near where they began, but not there.
+    let moved = number(&found["all"]["stability"], "displacement");
+    assert!(moved > 0.0 && moved < 1.0, "{moved}");
+    assert!(number(&found["all"]["stability"], "correlation") > 0.5);
+    // A file knows its zeros only, which are those of the mask.
+    let file = folder.json(&["masks", "a/model.sct"]);
+    assert_eq!(file["all"]["kept"], found["all"]["kept"]);
+    assert!(file["all"]["stability"].is_null());
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 mod finish;
 mod folder;
+mod masks;
 mod phase;
 
 use std::path::PathBuf;
@@ -14,7 +15,7 @@ use secateur_format::graph::{Graph, GraphError};
 use serde_json::{Value, json};
 use thiserror::Error;
 
-pub use finish::{Report, Variant, finish, masks};
+pub use finish::{Report, Variant, finish};
 pub use folder::Folder;
 use folder::{DENSE, REWIND};
 

@@ -14,7 +14,7 @@ use crate::calibrate::Calibration;
 use crate::eval::EvalError;
 use crate::mask::Pattern;
 use crate::prune::{Masks, PruneError, PruneOptions, choose, prunable};
-use crate::recipe::{Between, Phase};
+use crate::recipe::{Between, Kind, Phase};
 use crate::reconstruct::{LayerError, permute_channels, reconstruct};
 use crate::schedule::{Cut, Ramp, correct_biases, reestimate_norms};
 use crate::train::{Ending, Hooks, Plan, Progress, Samples, State, Sums, TrainError, Trainer, evaluate};
@@ -37,6 +37,10 @@ impl Runner<'_> {
         let permuted = self.permute(&options, state)?;
         let dense = state.graph().clone();
         set_masks(state, &options, calibration.as_ref())?;
+        // A search has the rounds of every trial.
+        if self.recipe.schedule.kind == Kind::Iterative && self.recipe.prune.max_drop.is_none() {
+            self.folder.keep_round(round, state)?;
+        }
         let after = size(state.graph())?;
         let cut = Cut {
             drop: ((before.0 - after.0).max(0.0) / before.0.max(f64::MIN_POSITIVE)).sqrt(),
