@@ -295,6 +295,77 @@ fn models_are_compared() {
 }
 
 #[test]
+fn a_run_begins_with_the_samples_that_are_scored_easiest() {
+    let folder = folder();
+    let score = [
+        "difficulty",
+        MODEL,
+        "--data",
+        "train.toml",
+        "-o",
+        "s.npy",
+        "--runs",
+        "2",
+    ];
+    let scored = folder.json(&score);
+    assert_eq!(number(&scored, "samples"), 256.0);
+    assert!(folder.fails(4, &score).contains("s.npy"));
+    let set = |subset: &str| {
+        let set = ["data.shares={ 8 = 0.5 }", subset, "schedule.resume=true"];
+        let set = set.map(|set| ["--set", set]).concat();
+        folder.run(&[&["prune", "--recipe", "recipe.toml", "--run", "r"], &set[..]].concat())
+    };
+    // Half of class 8 is gone, so the scores are those of other samples.
+    let refused = set("data.subset={ size = 64, take = 'easiest', scores = 's.npy' }");
+    assert_eq!(refused.code, 2, "{}", refused.stderr);
+    assert!(refused.stderr.contains("score the same samples"), "{}", refused.stderr);
+    let few = set("data.subset={ size = 300 }");
+    assert!(few.stderr.contains("another size or offset"), "{}", few.stderr);
+    assert_eq!(set("data.subset={ size = 64, balanced = true }").code, 0);
+
+    let easy = ["--set", "data.subset={ size = 64, take = 'easiest', scores = 's.npy' }"];
+    folder.ok(&[&["prune", "--recipe", "recipe.toml", "--run", "e"], &easy[..]].concat());
+    folder.ok(&[&score[..], &["--force", "--seed", "9"]].concat());
+    let changed = folder.fails(2, &["prune", "--resume", "e"]);
+    assert!(changed.contains("s.npy is not what it was"), "{changed}");
+}
+
+#[test]
+fn impact_and_dimension_are_of_the_network_before_and_after() {
+    let folder = Folder::with_pruned();
+    folder.ok(&["convert", MODEL, "-o", "d.sct"]);
+    let found = folder.json(&["impact", "d.sct", "a.sct", "--data", DATA, "--samples", "20"]);
+    let classes = found["per_class"].as_array().unwrap();
+    assert_eq!(classes.len(), 10);
+    let dense = folder.json(&["eval", "d.sct", "--data", DATA]);
+    for (class, dense) in classes.iter().zip(dense["per_class"].as_array().unwrap()) {
+        assert_eq!(class["accuracy_dense"], dense["accuracy"]);
+        let within = |index: usize| class["interval"][index].as_f64().unwrap();
+        let excess = number(class, "excess_loss");
+        assert!(within(0) <= excess && excess <= within(1), "{class}");
+    }
+    let same = folder.json(&["impact", "d.sct", "d.sct", "--data", DATA, "--samples", "5"]);
+    assert_eq!((number(&same, "shift"), number(&same, "violation")), (0.0, 0.0));
+    let refused = folder.fails(2, &["impact", "d.sct", OTHER, "--data", DATA]);
+    assert!(refused.contains("the same parameters"), "{refused}");
+
+    let found = folder.json(&["dimension", "d.sct", "a.sct", "--data", DATA, "--samples", "100"]);
+    let layers = found["layers"].as_array().unwrap();
+    assert_eq!(layers.len(), 4);
+    for layer in layers {
+        assert!(
+            number(layer, "dimension") > 1.0 && layer["dimension"] != layer["dimension_sparse"],
+            "{layer}"
+        );
+    }
+    assert!(
+        folder
+            .fails(2, &["dimension", "d.sct", OTHER, "--data", DATA])
+            .contains("other layers")
+    );
+}
+
+#[test]
 fn masks_of_runs_are_compared_over_rounds() {
     let folder = folder();
     for (run, seed) in [("a", "seed=1"), ("b", "seed=2"), ("c", "prune.criterion=random")] {

@@ -101,6 +101,8 @@ pub enum RunError {
 pub struct Inputs {
     /// To train and correct on.
     pub train: Option<Dataset>,
+    /// Of them, what the training before pruning begins with, if that is not all.
+    pub subset: Option<Vec<usize>>,
     /// To decide on.
     pub validation: Option<Dataset>,
     /// To report on.

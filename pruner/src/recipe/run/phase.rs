@@ -17,7 +17,7 @@ use crate::prune::{Masks, PruneError, PruneOptions, choose, prunable};
 use crate::recipe::{Between, Kind, Phase};
 use crate::reconstruct::{LayerError, permute_channels, reconstruct};
 use crate::schedule::{Cut, Ramp, correct_biases, reestimate_norms};
-use crate::train::{Ending, Hooks, Plan, Progress, Samples, State, Sums, TrainError, Trainer, evaluate};
+use crate::train::{Diet, Ending, Hooks, Plan, Progress, Samples, State, Sums, TrainError, Trainer, evaluate};
 
 impl Runner<'_> {
     pub(super) fn phase(&mut self, index: usize, phase: Phase, state: &mut State) -> Result<(), RunError> {
@@ -148,8 +148,18 @@ impl Runner<'_> {
             preprocess: &self.inputs.preprocess,
         };
         let teacher = self.inputs.teacher.as_ref().unwrap_or(&self.dense);
-        let mut trainer = Trainer::new(state.graph(), samples, Some(teacher), plan.clone())?;
         let (steps, per_epoch) = (plan.steps(count), plan.steps_per_epoch(count));
+        let diet = self.inputs.subset.as_ref().filter(|_| first).map(|samples| Diet {
+            steps: match self.recipe.schedule.between {
+                Between::Rewind => self.recipe.schedule.rewind_to.steps(per_epoch),
+                _ => steps,
+            },
+            samples: samples.clone(),
+        });
+        let mut trainer = Trainer::new(state.graph(), samples, Some(teacher), plan.clone())?.with_diet(diet);
+        if !first && self.recipe.schedule.resume {
+            state.skip_to(self.recipe.schedule.rewind_to.steps(per_epoch));
+        }
         let gradual = gradual.map(|target| Gradual {
             target,
             ramp: self.recipe.schedule.ramp,
