@@ -388,7 +388,7 @@ pub enum Values {
 pub struct Rule {
     /// A regular expression, searched for in the layer's name.
     pub layers: String,
-    /// The sparsity of these layers; 0 leaves them dense, with all their channels.
+    /// The sparsity of these layers; 0 leaves them dense, with all their channels if `channels` does not say otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub sparsity: Option<f64>,
@@ -400,6 +400,9 @@ pub struct Rule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub max: Option<f64>,
+    /// Whether `prune.structured` may remove channels of these layers; default unless their sparsity is 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channels: Option<bool>,
 }
 
 #[cfg(test)]

@@ -371,6 +371,7 @@ impl Recipe {
                 layers: Regex::new(&rule.layers).ok()?,
                 sparsity: rule.sparsity,
                 bounds,
+                channels: rule.channels,
             })
         });
         rules.collect()
