@@ -65,6 +65,15 @@ impl Digests {
         self.add(name, &hasher);
     }
 
+    /// Adds numbers, one per sample.
+    pub fn scores(&mut self, name: &str, scores: &[f32]) {
+        let mut hasher = blake3::Hasher::new();
+        scores.iter().for_each(|score| {
+            hasher.update(&score.to_le_bytes());
+        });
+        self.add(name, &hasher);
+    }
+
     /// Adds a network with its weights.
     ///
     /// # Errors

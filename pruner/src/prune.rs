@@ -43,6 +43,8 @@ pub struct Rule {
     pub sparsity: Option<f64>,
     /// What the scope may give it.
     pub bounds: Option<Bounds>,
+    /// Whether the layer may lose channels; `None`: unless it is left dense.
+    pub channels: Option<bool>,
 }
 
 /// How to prune.

@@ -87,4 +87,34 @@ impl<'a> Gradients<'a> {
         });
         mean
     }
+
+    /// H v, the product of the Hessian of the mean loss with a direction, shaped as [`Gradients::mean`]: by central
+    /// differences, the weights moved by `step` times the direction. 0 if the step is.
+    pub fn hessian_product(&mut self, graph: &Graph, direction: &[Vec<f64>], step: f64) -> Vec<Vec<f64>> {
+        let mut product = self.mean(&moved(graph, direction, step));
+        let behind = self.mean(&moved(graph, direction, -step));
+        for (ahead, behind) in product.iter_mut().flatten().zip(behind.iter().flatten()) {
+            *ahead = if step > 0.0 {
+                (*ahead - behind) / (2.0 * step)
+            } else {
+                0.0
+            };
+        }
+        product
+    }
+}
+
+/// The Euclidean norm.
+pub(crate) fn length(values: impl Iterator<Item = f64>) -> f64 {
+    values.map(|x| x * x).sum::<f64>().sqrt()
+}
+
+/// The network with its weights moved by `step` along `direction`.
+fn moved(graph: &Graph, direction: &[Vec<f64>], step: f64) -> Graph {
+    let mut graph = graph.clone();
+    for (tensor, direction) in graph.tensors.iter_mut().zip(direction) {
+        let weights = tensor.data.iter_mut().zip(direction);
+        weights.for_each(|(w, g)| *w = (f64::from(*w) + step * g) as f32);
+    }
+    graph
 }

@@ -8,6 +8,7 @@ use std::ops::Range;
 use secateur_format::graph::{Graph, GraphError};
 
 pub use gradients::Gradients;
+pub(crate) use gradients::length;
 pub use inputs::{column_squares, each_input, gram};
 
 use crate::eval::{EvalError, fits};
@@ -26,9 +27,14 @@ pub struct Calibration<'a> {
 impl<'a> Calibration<'a> {
     /// `count` of the samples, drawn by `seed` (data sets may be sorted by class), or all if there are no more.
     pub fn new(samples: Samples<'a>, count: usize, seed: u64) -> Self {
+        Self::of(samples, samples.choose(count, seed))
+    }
+
+    /// Samples that are chosen already, by their indices.
+    pub(crate) fn of(samples: Samples<'a>, chosen: Vec<usize>) -> Self {
         Self {
             samples,
-            chosen: samples.choose(count, seed),
+            chosen,
             loss: Loss::CrossEntropy { smoothing: 0.0 },
         }
     }
@@ -56,7 +62,7 @@ impl<'a> Calibration<'a> {
     ///
     /// # Errors
     /// An [`EvalError`].
-    fn check_inputs(&self, graph: &Graph) -> Result<(), EvalError> {
+    pub(crate) fn check_inputs(&self, graph: &Graph) -> Result<(), EvalError> {
         let input = *graph.shapes()?.first().ok_or(GraphError::Structure)?;
         fits(self.samples.dataset, self.samples.preprocess, input)
     }

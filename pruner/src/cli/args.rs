@@ -9,8 +9,11 @@ use secateur_runtime::prepared::{Choice, Options};
 
 use super::bench::{Assertion, SyntheticArgs};
 pub(super) use super::compare::CompareArgs;
+pub(super) use super::difficulty::DifficultyArgs;
+pub(super) use super::dimension::DimensionArgs;
 use super::engine::{EngineArgs, KernelArgs, MachineArgs};
 use super::error::CliError;
+pub(super) use super::impact::ImpactArgs;
 pub(super) use super::masks::MasksArgs;
 pub(super) use super::recipe::{RecipeArgs, RunArgs as RecipeRunArgs};
 pub(super) use super::sensitivity::SensitivityArgs;
@@ -68,12 +71,18 @@ pub(super) enum Command {
     Kernels,
     /// Prune, write, run and measure a digit classifier that comes with the tool
     Demo(DemoArgs),
+    /// Score how hard each sample of a data set is to learn, over short trainings
+    Difficulty(DifficultyArgs),
+    /// Measure the intrinsic dimension of each layer's activations, before and after pruning
+    Dimension(DimensionArgs),
     /// List, show and check recipes
     Recipe(RecipeArgs),
-    /// Compare which weights two models keep
+    /// Show which weights a model keeps, or how alike the masks of several are
     Masks(MasksArgs),
     /// Compare the accuracy of two models, sample by sample
     Compare(CompareArgs),
+    /// Show which classes pruning costs more than others, and what foretells it
+    Impact(ImpactArgs),
     /// Prune each layer alone, and measure what that costs
     Sensitivity(SensitivityArgs),
     /// Run methods × sparsities × seeds, and compare them: table, checks, Pareto fronts

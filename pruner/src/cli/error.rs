@@ -7,6 +7,7 @@ use crate::data::DataError;
 use crate::digest::DigestError;
 use crate::emit::{CheckError, EmitError};
 use crate::eval::EvalError;
+use crate::impact::ImpactError;
 use crate::prune::PruneError;
 use crate::recipe::RecipeError;
 use crate::recipe::run::RunError as RecipeRunError;
@@ -14,7 +15,7 @@ use crate::reconstruct::ReconstructError;
 use crate::source::SourceError;
 use crate::structured::ChannelError;
 use crate::sweep::SweepError;
-use crate::train::{CheckpointError, RunError, TrainError};
+use crate::train::{CheckpointError, RunError, SubsetError, TrainError};
 
 /// A check failed.
 pub(super) const CHECK: u8 = 1;
@@ -208,6 +209,25 @@ impl From<TrainError> for CliError {
 impl From<EvalError> for CliError {
     fn from(error: EvalError) -> Self {
         Self::new(UNREADABLE, error)
+    }
+}
+
+impl From<ImpactError> for CliError {
+    fn from(error: ImpactError) -> Self {
+        match error {
+            ImpactError::Parameters => Self::usage(error),
+            ImpactError::Eval(error) => error.into(),
+        }
+    }
+}
+
+impl From<SubsetError> for CliError {
+    fn from(error: SubsetError) -> Self {
+        let code = match error {
+            SubsetError::NoLabels(_) | SubsetError::NaN(_) => UNREADABLE,
+            _ => USAGE,
+        };
+        Self::new(code, error)
     }
 }
 

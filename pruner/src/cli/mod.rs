@@ -6,11 +6,14 @@ mod bench;
 mod compare;
 mod convert;
 mod demo;
+mod difficulty;
+mod dimension;
 mod engine;
 mod error;
 mod eval;
 mod explain;
 mod groups;
+mod impact;
 mod inspect;
 mod interrupt;
 mod kernels;
@@ -73,9 +76,12 @@ fn dispatch(cli: &Cli) -> Result<(), CliError> {
         Command::Bench(args) => bench::run(args, &out),
         Command::Kernels => kernels::run(&out),
         Command::Demo(args) => demo::run(args, &out),
+        Command::Difficulty(args) => difficulty::run(args, &out),
+        Command::Dimension(args) => dimension::run(args, &out),
         Command::Recipe(args) => recipe::run(args, &out),
         Command::Masks(args) => masks::run(args, &out),
         Command::Compare(args) => compare::run(args, &out),
+        Command::Impact(args) => impact::run(args, &out),
         Command::Sensitivity(args) => sensitivity::run(args, &out),
         Command::Sweep(args) => sweep::run(args, &out),
     }

@@ -11,14 +11,14 @@ use super::error::CliError;
 use super::interrupt::interruption;
 use super::model::{Opened, fit, network_or_file};
 use super::output::{Output, percent, table, thousands};
-use crate::data::{self, Dataset, Preprocess};
+use crate::data::{self, Dataset, Preprocess, npy};
 use crate::digest::Digests;
 use crate::layer::layers;
 use crate::recipe::run::{Folder, Inputs, Observer, Report, Runner, finish};
 use crate::recipe::{Layer, Recipe, complaint};
 use crate::source::{self, Model};
 use crate::structured::{Removal, Size};
-use crate::train::{Progress, zoo};
+use crate::train::{Progress, cut, zoo};
 
 /// A run that can begin, or go on.
 pub(super) struct Prepared {
@@ -149,9 +149,28 @@ fn inputs(recipe: &Recipe, model: &Model, out: &Output) -> Result<(Inputs, Diges
         Ok(Some(loaded.dataset))
     };
     let needed = recipe.data.train.as_ref().filter(|_| recipe.needs_samples());
-    let train = load(needed)?;
+    let mut train = load(needed)?;
     let validation = load(recipe.data.validation.as_ref())?;
     let test = load(recipe.data.test.as_ref())?;
+    if let Some(whole) = train.as_ref().filter(|_| !recipe.data.shares.is_empty()) {
+        let left = whole.select(&cut(whole, &recipe.data.shares, recipe.seed)?);
+        train = Some(left.map_err(CliError::usage)?);
+    }
+    let subset = match (&recipe.data.subset, &train) {
+        (Some(subset), Some(train)) => {
+            let scores = subset
+                .scores
+                .as_deref()
+                .map(npy::read_f32)
+                .transpose()?
+                .map(|(_, scores)| scores);
+            if let (Some(path), Some(scores)) = (&subset.scores, &scores) {
+                digests.scores(&path.display().to_string(), scores);
+            }
+            Some(subset.choose(train, scores.as_deref(), recipe.seed)?)
+        }
+        _ => None,
+    };
     let mut open = |path: &Path| -> Result<Graph, CliError> {
         let model = Opened::new(path, out)?.source;
         let name = path.display().to_string();
@@ -171,6 +190,7 @@ fn inputs(recipe: &Recipe, model: &Model, out: &Output) -> Result<(Inputs, Diges
     let inputs = Inputs {
         preprocess: preprocess.or_else(|| model.preprocess.clone()).unwrap_or_default(),
         train,
+        subset,
         validation,
         test,
         teacher,

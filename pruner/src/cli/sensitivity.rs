@@ -86,6 +86,7 @@ pub(super) fn run(args: &SensitivityArgs, out: &Output) -> Result<(), CliError> 
                     layers: Regex::new(layers).map_err(CliError::check)?,
                     sparsity: Some(sparsity),
                     bounds: None,
+                    channels: None,
                 })
             };
             let mut options = Recipe::default().options(Some(sparsity));

@@ -80,6 +80,22 @@ impl Dataset {
         Ok(self)
     }
 
+    /// Some of the samples, in this order.
+    ///
+    /// # Errors
+    ///
+    /// When there are none.
+    ///
+    /// # Panics
+    ///
+    /// When an index is not below [`Dataset::len`], as indexing a slice does.
+    pub fn select(&self, indices: &[usize]) -> Result<Self, Defect> {
+        let inputs = indices.iter().flat_map(|&i| self.input(i)).copied().collect();
+        let labels = self.labels().map(|labels| indices.iter().map(|&i| labels[i]).collect());
+        let chosen = Self::new(inputs, self.sample_shape.clone(), labels)?;
+        chosen.with_class_names(self.class_names.clone())
+    }
+
     /// Number of samples, at least one.
     pub fn len(&self) -> usize {
         self.inputs.len() / self.features()

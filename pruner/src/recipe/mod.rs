@@ -7,6 +7,7 @@ mod presets;
 pub mod run;
 mod units;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
@@ -22,7 +23,7 @@ use crate::mask::Scope;
 use crate::prune::Fallback;
 use crate::reconstruct::Reconstruction;
 use crate::schedule::Ramp;
-use crate::train::Init;
+use crate::train::{Init, Subset};
 
 /// How a model is pruned.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -76,6 +77,12 @@ pub struct Data {
     /// To report on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test: Option<PathBuf>,
+    /// What is left of classes of `train`, by number or name, as a share of their samples, drawn by the seed.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub shares: BTreeMap<String, f64>,
+    /// The samples of `train` that the training before pruning sees until `rewind_to`, or without rewinding all along.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subset: Option<Subset>,
 }
 
 impl Default for Data {
@@ -85,6 +92,8 @@ impl Default for Data {
             calibration: 2048,
             validation: None,
             test: None,
+            shares: BTreeMap::new(),
+            subset: None,
         }
     }
 }
@@ -163,6 +172,9 @@ pub struct Schedule {
     pub between: Between,
     /// With `between = "rewind"`: when in `train` the weights were what they become again; `0it` is their beginning.
     pub rewind_to: Length,
+    /// With `between = "rewind"`: retraining counts its steps from `rewind_to` on, and so has the rates and the length of
+    /// what is left from there.
+    pub resume: bool,
     /// How the sparsity rises in gradual pruning.
     pub ramp: Ramp,
     /// Where in `retrain` gradual pruning begins and ends, as fractions of its steps.
@@ -178,6 +190,7 @@ impl Default for Schedule {
             rounds: 5,
             between: Between::default(),
             rewind_to: Length::Steps(0),
+            resume: false,
             ramp: Ramp::default(),
             span: [0.0, 0.66],
             every: Length::Epochs(1),
@@ -251,6 +264,10 @@ pub struct Training {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub smoothing: Option<f32>,
+    /// How fast multipliers rise that make the losses of classes equal, such as 0.01; default not at all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0))]
+    pub equalize: Option<f64>,
     /// The greatest length of all gradients together; default any.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0))]
@@ -371,7 +388,7 @@ pub enum Values {
 pub struct Rule {
     /// A regular expression, searched for in the layer's name.
     pub layers: String,
-    /// The sparsity of these layers; 0 leaves them dense, with all their channels.
+    /// The sparsity of these layers; 0 leaves them dense, with all their channels if `channels` does not say otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub sparsity: Option<f64>,
@@ -383,6 +400,9 @@ pub struct Rule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub max: Option<f64>,
+    /// Whether `prune.structured` may remove channels of these layers; default unless their sparsity is 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channels: Option<bool>,
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::schedule::{Cut, Original, Retraining, rounds};
 use crate::source::nearest::suggestion;
 use crate::structured::ChannelOptions;
 use crate::train::{
-    Adam, Augment, Distillation, Init, Loss, Optimizer as Engine, Plan, Schedule, Shape, Statistics, zoo,
+    Adam, Augment, Distillation, Init, Loss, Optimizer as Engine, Plan, Schedule, Shape, Statistics, Take, zoo,
 };
 
 /// A part of a run, between two states that are kept.
@@ -95,15 +95,20 @@ impl Recipe {
     pub fn trains_as(&self, other: &Self) -> bool {
         let training = |recipe: &Self| {
             let rewind = (recipe.schedule.between == Between::Rewind).then_some(recipe.schedule.rewind_to);
-            let Data { train, test, .. } = recipe.data.clone();
+            let Data {
+                train,
+                test,
+                shares,
+                subset,
+                ..
+            } = recipe.data.clone();
             (
                 recipe.model.clone(),
                 recipe.init,
                 recipe.seed,
                 recipe.train.clone(),
                 rewind,
-                train,
-                test,
+                (train, test, shares, subset),
             )
         };
         self.train.is_some() && training(self) == training(other)
@@ -214,6 +219,22 @@ impl Recipe {
         if self.data.calibration == 0 {
             return wrong("data.calibration", "must be at least 1");
         }
+        for (class, &value) in &self.data.shares {
+            share(format!("data.shares.{class}"), Some(value), 1.0)?;
+        }
+        match &self.data.subset {
+            Some(subset) if subset.size == 0 => return wrong("data.subset.size", "must be at least 1"),
+            Some(subset) if (subset.take == Take::Random) == subset.scores.is_some() => {
+                return wrong(
+                    "data.subset.scores",
+                    "is for take = \"easiest\" and \"hardest\", which need it: see `secateur difficulty`",
+                );
+            }
+            _ => {}
+        }
+        if self.schedule.resume && self.schedule.between != Between::Rewind {
+            return wrong("schedule.resume", "is for between = \"rewind\"");
+        }
         if let Err(error) = self.export.encoding.parse::<EncodingChoice>() {
             return wrong("export.encoding", &error);
         }
@@ -280,10 +301,15 @@ impl Recipe {
         if self.distill.is_some() && self.retrain.is_none() {
             return wrong("retrain", "is missing: distillation is a way to retrain");
         }
-        if self.schedule.between == Between::Rewind
-            && self.train.is_none()
-            && !matches!(self.schedule.rewind_to, Length::Steps(0) | Length::Epochs(0))
-        {
+        let rewinds = self.schedule.between == Between::Rewind;
+        let to_beginning = matches!(self.schedule.rewind_to, Length::Steps(0) | Length::Epochs(0));
+        if self.data.subset.is_some() && (self.train.is_none() || rewinds && to_beginning) {
+            return wrong(
+                "data.subset",
+                "is for [train], until schedule.rewind_to: that is missing, or nothing comes before it",
+            );
+        }
+        if rewinds && self.train.is_none() && !to_beginning {
             return wrong(
                 "schedule.rewind_to",
                 "needs [train]: there is no training to rewind into",
@@ -345,6 +371,7 @@ impl Recipe {
                 layers: Regex::new(&rule.layers).ok()?,
                 sparsity: rule.sparsity,
                 bounds,
+                channels: rule.channels,
             })
         });
         rules.collect()
@@ -470,6 +497,7 @@ impl Training {
         positive("batch", self.batch.map(|batch| batch as f64))?;
         positive("rate", self.rate)?;
         positive("clip", self.clip)?;
+        positive("equalize", self.equalize)?;
         for (key, value) in [
             ("momentum", self.momentum),
             ("smoothing", self.smoothing),
@@ -522,6 +550,7 @@ impl Training {
             nesterov,
             weight_decay,
             smoothing,
+            equalize,
             clip,
             flip,
             crop,
@@ -540,6 +569,7 @@ impl Training {
             nesterov: nesterov.or(other.nesterov),
             weight_decay: weight_decay.or(other.weight_decay.filter(|_| same)),
             smoothing: smoothing.or(other.smoothing),
+            equalize: equalize.or(other.equalize),
             clip: clip.or(other.clip),
             flip: flip.or(other.flip),
             crop: crop.or(other.crop),
@@ -584,6 +614,7 @@ impl Training {
                 smoothing: self.smoothing.unwrap_or(0.0),
             },
             distillation: None,
+            equalize: self.equalize,
             augment: Augment {
                 flip: self.flip.unwrap_or(false),
                 crop: self.crop.unwrap_or(0),

@@ -225,6 +225,26 @@ fn keys_that_contradict_each_other_are_found() {
 }
 
 #[test]
+fn subsets_that_are_never_seen_are_found() {
+    let complaint = |data: &str, schedule: &str, train: &str| {
+        let text = format!(
+            "model = \"m\"\n[data]\ntrain = \"d\"\n{data}\n[prune]\nsparsity = 0.5\n[schedule]\n{schedule}\n{train}\n[retrain]"
+        );
+        let recipe = read(&text).unwrap();
+        recipe.check_complete().err().map(|(path, _)| path)
+    };
+    let (subset, found) = ("subset = { size = 8 }", Some("data.subset".to_owned()));
+    assert_eq!(complaint(subset, "", "[train]"), None);
+    assert_eq!(complaint(subset, "", ""), found);
+    let rewind = "between = \"rewind\"";
+    assert_eq!(complaint(subset, rewind, "[train]"), found);
+    assert_eq!(
+        complaint(subset, &format!("{rewind}\nrewind_to = \"8it\""), "[train]"),
+        None
+    );
+}
+
+#[test]
 fn criteria_whose_samples_are_missing_are_found() {
     let recipe = |text: &str| {
         read(&format!(

@@ -35,7 +35,8 @@ pub struct ChannelOptions {
     pub criterion: Criterion,
     /// Where they compete.
     pub scope: Scope,
-    /// Groups with a layer that these leave dense keep all channels; the last that matches a layer counts.
+    /// Groups with a layer that these leave dense, or whose channels they leave alone, keep all; the last that matches a
+    /// layer counts.
     pub rules: Vec<Rule>,
     /// Seed of random scores.
     pub seed: u64,
@@ -139,11 +140,11 @@ impl Removal {
         }
         let coupling = Coupling::new(graph)?;
         let scores = scores(graph, &coupling, &options.criterion, options.seed, calibration)?;
-        let left_dense = |layer: &String| {
+        let kept_whole = |layer: &String| {
             let last = options.rules.iter().rfind(|rule| rule.layers.is_match(layer));
-            last.filter(|rule| rule.sparsity == Some(0.0))
+            last.filter(|rule| !rule.channels.unwrap_or(rule.sparsity != Some(0.0)))
         };
-        let skipped = |group: &Group| group.layers.iter().find_map(left_dense);
+        let skipped = |group: &Group| group.layers.iter().find_map(kept_whole);
         let keep = choose(
             &coupling,
             &scores,

@@ -8,12 +8,16 @@ use safetensors::{Dtype, SafeTensors, serialize};
 use secateur_format::graph::Graph;
 use thiserror::Error;
 
+use super::equalize::Equalizer;
 use super::loss::Sums;
 use super::state::{Position, State};
 use crate::save::{Overwrite, write_file};
 
 /// The numbers that are no weights: updates, step, seen, correct and the bits of the loss.
 const NUMBERS: &str = "numbers.1";
+
+/// What is known of the losses of classes, if they are made equal.
+const CLASSES: &str = "classes";
 
 /// Why a checkpoint cannot be written or read.
 #[derive(Debug, Error)]
@@ -92,6 +96,11 @@ impl State {
             Dtype::U64,
             numbers.iter().flat_map(|n| n.to_le_bytes()).collect(),
         ));
+        let classes = self.equalizer.to_numbers();
+        if !classes.is_empty() {
+            let bytes = classes.iter().flat_map(|n| n.to_le_bytes()).collect();
+            parts.push((CLASSES.into(), Dtype::F64, bytes));
+        }
         let views = parts.iter().map(|(name, dtype, bytes)| {
             let len = bytes.len() * 8 / dtype.bitsize();
             Ok((
@@ -149,6 +158,11 @@ impl State {
         let &[updates, step, seen, correct, loss] = numbers.as_slice() else {
             return Err(format!("`{NUMBERS}` has {} numbers", numbers.len()));
         };
+        if file.tensor(CLASSES).is_ok() {
+            let chunks = read(CLASSES, Dtype::F64)?.as_chunks().0;
+            let classes: Vec<f64> = chunks.iter().map(|&chunk| f64::from_le_bytes(chunk)).collect();
+            state.equalizer = Equalizer::from_numbers(&classes);
+        }
         state.updates = updates;
         state.position = Position {
             step,

@@ -31,7 +31,7 @@ pub(super) fn order(seed: u64, epoch: u64, samples: usize) -> Vec<usize> {
 }
 
 /// The numbers below `samples` in random order (Fisher and Yates).
-fn shuffled(mut rng: ChaCha8Rng, samples: usize) -> Vec<usize> {
+pub(super) fn shuffled(mut rng: ChaCha8Rng, samples: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..samples).collect();
     for last in (1..samples).rev() {
         order.swap(last, below(&mut rng, last + 1));

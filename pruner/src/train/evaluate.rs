@@ -52,26 +52,41 @@ pub(crate) fn fitting_labels<'d>(graph: &Graph, samples: &Samples<'d>) -> Result
 /// # Errors
 /// An [`EvalError`].
 pub fn evaluate(graph: &Graph, samples: &Samples<'_>, loss: Loss) -> Result<Evaluation, EvalError> {
+    let (mut found, mut total, mut gradient) = (Vec::new(), 0.0, Vec::new());
+    each_output(graph, samples, |_, label, y| {
+        gradient.resize(y.len(), 0.0);
+        found.push(argmax(y));
+        total += loss::sample(loss, None, label, y, 1.0, &mut gradient);
+    })?;
+    let predictions = Predictions::new(found, gradient.len());
+    Ok(Evaluation {
+        accuracy: predictions.accuracy(fitting_labels(graph, samples)?),
+        predictions,
+        loss: total / samples.dataset.len() as f64,
+    })
+}
+
+/// Calls `each` with the number of every sample in turn, its label, and its outputs before a softmax.
+///
+/// # Errors
+/// An [`EvalError`].
+pub(crate) fn each_output(
+    graph: &Graph,
+    samples: &Samples<'_>,
+    mut each: impl FnMut(usize, usize, &[f32]),
+) -> Result<(), EvalError> {
     let labels = fitting_labels(graph, samples)?;
     let count = samples.dataset.len();
     let output = logits(graph).unwrap_or(ValueId(0));
     let mut interpreter = Interpreter::new(graph, output, BATCH.min(count))?;
     let classes = graph.shapes()?[usize::from(output.0)].elems();
-    let (mut found, mut total, mut gradient) = (Vec::with_capacity(count), 0.0, vec![0.0; classes]);
     for first in (0..count).step_by(BATCH) {
         let batch = BATCH.min(count - first);
         interpreter.set_inputs(batch, |i, x| samples.plain(first + i, x));
         interpreter.forward(graph);
-        let outputs = interpreter.output();
-        for (y, &label) in outputs.chunks_exact(classes).zip(&labels[first..]) {
-            found.push(argmax(y));
-            total += loss::sample(loss, None, label as usize, y, 1.0, &mut gradient);
+        for (index, y) in interpreter.output().chunks_exact(classes).enumerate() {
+            each(first + index, labels[first + index] as usize, y);
         }
     }
-    let predictions = Predictions::new(found, classes);
-    Ok(Evaluation {
-        accuracy: predictions.accuracy(labels),
-        predictions,
-        loss: total / count as f64,
-    })
+    Ok(())
 }

@@ -105,6 +105,12 @@ pub(crate) fn sample(
     total
 }
 
+/// The probabilities of the classes.
+pub(crate) fn softmax(y: &[f32]) -> Vec<f64> {
+    let log_sum = log_sum_exp(y, 1.0);
+    y.iter().map(|y| f64::from((y - log_sum).exp())).collect()
+}
+
 /// ln Σ e^(y / temperature).
 fn log_sum_exp(y: &[f32], temperature: f32) -> f32 {
     let max = y.iter().fold(f32::NEG_INFINITY, |max, &y| max.max(y / temperature));

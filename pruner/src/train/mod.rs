@@ -15,6 +15,7 @@
 
 mod checkpoint;
 mod data;
+mod equalize;
 mod evaluate;
 mod init;
 mod interpreter;
@@ -30,23 +31,28 @@ mod shape;
 mod shard;
 mod simd;
 mod state;
+mod subset;
 mod trainer;
 pub mod zoo;
 
 pub use checkpoint::CheckpointError;
 pub use data::{Augment, Samples};
 pub use evaluate::{Evaluation, evaluate};
-pub(crate) use evaluate::{fitting_labels, logits};
+pub(crate) use evaluate::{each_output, fitting_labels, logits};
 pub use init::Init;
 pub use interpreter::{Interpreter, NodeTime, Statistics};
-pub(crate) use loss::sample as sample_loss;
 pub use loss::{Distillation, Loss, Sums};
+pub(crate) use loss::{sample as sample_loss, softmax};
 pub use optimizer::{Adam, Optimizer};
 pub(crate) use patches::Patches;
+#[cfg(test)]
+pub(crate) use random::unit;
+pub(crate) use random::{Purpose, below, normal, stream};
 pub use run::{Run, RunError, Setup};
 pub use schedule::{Decay, Schedule};
 pub use shape::Shape;
 pub use state::{Position, State};
+pub use subset::{Diet, Subset, SubsetError, Take, cut};
 pub use trainer::{Ending, Hooks, Plan, Progress, TrainError, Trainer};
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use rayon::prelude::*;
 use secateur_format::TensorId;
 use secateur_format::graph::{Graph, GraphError};
 
+use super::equalize::Equalizer;
 use super::interpreter::Interpreter;
 use super::loss::Sums;
 use super::optimizer::Optimizer;
@@ -24,6 +25,8 @@ pub struct State {
     pub(super) updates: u64,
     /// How far the training has come.
     pub(super) position: Position,
+    /// What it knows of the losses of classes.
+    pub(super) equalizer: Equalizer,
 }
 
 /// How far a training has come.
@@ -49,6 +52,7 @@ impl State {
             slots: [vec![Vec::new(); count], vec![Vec::new(); count]],
             updates: 0,
             position: Position::default(),
+            equalizer: Equalizer::default(),
         })
     }
 
@@ -70,8 +74,14 @@ impl State {
     /// Lets the next training begin at its first step with a new optimiser; weights and masks stay.
     pub fn restart(&mut self) {
         self.position = Position::default();
+        self.equalizer = Equalizer::default();
         self.updates = 0;
         self.slots.iter_mut().flatten().for_each(Vec::clear);
+    }
+
+    /// Goes on at a step, as if those before it were done; nothing if it has come further.
+    pub fn skip_to(&mut self, step: u64) {
+        self.position.step = self.position.step.max(step);
     }
 
     /// The mask of a constant: `true` keeps a weight.

@@ -9,12 +9,14 @@ use thiserror::Error;
 
 use super::checkpoint::CheckpointError;
 use super::data::{Augment, Samples, order};
+use super::equalize::shares;
 use super::evaluate::{fitting_labels, logits};
 use super::interpreter::{Interpreter, NodeTime, Statistics};
 use super::loss::{self, Distillation, Loss, Sums};
 use super::optimizer::Optimizer;
 use super::schedule::Schedule;
 use super::state::State;
+use super::subset::Diet;
 use crate::eval::{EvalError, argmax};
 use crate::prune::PruneError;
 
@@ -35,6 +37,8 @@ pub struct Plan {
     pub distillation: Option<Distillation>,
     /// How images are changed.
     pub augment: Augment,
+    /// How fast the multipliers rise that make the losses of classes equal, if they are to be.
+    pub equalize: Option<f64>,
     /// The greatest length of all gradients together.
     pub clip: Option<f64>,
     /// Where batch norms take their statistics from.
@@ -151,7 +155,10 @@ struct Teacher<'g> {
 pub struct Trainer<'d> {
     samples: Samples<'d>,
     labels: &'d [u32],
+    /// Of all samples, by class.
+    shares: Vec<f64>,
     plan: Plan,
+    diet: Option<Diet>,
     interpreter: Interpreter,
     teacher: Option<Teacher<'d>>,
 }
@@ -191,10 +198,19 @@ impl<'d> Trainer<'d> {
         Ok(Self {
             samples,
             labels,
+            shares: shares(labels),
             plan: Plan { batch, ..plan },
+            diet: None,
             interpreter,
             teacher,
         })
+    }
+
+    /// Begins with some of the samples. Steps and rates are those of all of them.
+    #[must_use]
+    pub fn with_diet(self, diet: Option<Diet>) -> Self {
+        let diet = diet.filter(|diet| !diet.samples.is_empty());
+        Self { diet, ..self }
     }
 
     /// Bytes of memory for batches, without data set and weights.
@@ -215,17 +231,26 @@ impl<'d> Trainer<'d> {
     pub fn train(&mut self, state: &mut State, hooks: &mut dyn Hooks) -> Result<Ending, TrainError> {
         let count = self.samples.dataset.len();
         let (per_epoch, steps) = (self.plan.steps_per_epoch(count), self.plan.steps(count));
-        let mut epoch = u64::MAX;
+        let mut ordered = None;
         let mut indices = Vec::new();
         while state.position.step < steps {
             let step = state.position.step;
-            if epoch != step / per_epoch {
-                epoch = step / per_epoch;
-                indices = order(self.plan.seed, epoch, count);
+            let diet = self.diet.as_ref().filter(|diet| step < diet.steps);
+            let seen = diet.map_or(count, |diet| diet.samples.len());
+            let (epoch, batch) = (
+                step / self.plan.steps_per_epoch(seen),
+                step % self.plan.steps_per_epoch(seen),
+            );
+            if ordered != Some((seen, epoch)) {
+                ordered = Some((seen, epoch));
+                indices = order(self.plan.seed, epoch, seen);
+                if let Some(diet) = diet {
+                    indices.iter_mut().for_each(|index| *index = diet.samples[*index]);
+                }
             }
             hooks.before_step(state, step)?;
-            let first = (step % per_epoch) as usize * self.plan.batch;
-            let batch = &indices[first..count.min(first + self.plan.batch)];
+            let first = batch as usize * self.plan.batch;
+            let batch = &indices[first..seen.min(first + self.plan.batch)];
             let rate = self.plan.schedule.at(step, steps);
             let sums = self.step(state, epoch, batch, rate);
             if !sums.loss.is_finite() {
@@ -242,6 +267,9 @@ impl<'d> Trainer<'d> {
             };
             if state.position.step.is_multiple_of(per_epoch) {
                 let seen = std::mem::take(&mut state.position.epoch);
+                if let Some(rate) = self.plan.equalize {
+                    state.equalizer.end_epoch(rate);
+                }
                 hooks.after_epoch(state, epoch + 1, seen)?;
             }
             if hooks.after_step(state, &progress).is_break() {
@@ -256,9 +284,11 @@ impl<'d> Trainer<'d> {
         let Self {
             samples,
             labels,
+            shares,
             plan,
             interpreter,
             teacher,
+            ..
         } = self;
         let fill = |i: usize, x: &mut [f32]| samples.augmented(plan.augment, plan.seed, epoch, batch[i], x);
         interpreter.set_inputs(batch.len(), fill);
@@ -271,11 +301,13 @@ impl<'d> Trainer<'d> {
             .as_ref()
             .map(|teacher| (teacher.distillation, teacher.interpreter.output()));
         let scale = 1.0 / batch.len() as f32;
+        let weights = plan.equalize.map(|_| state.equalizer.weights(shares));
         let parts = interpreter.loss(|sample, y, dy| {
             let label = labels[batch[sample]] as usize;
             let taught = taught
                 .as_ref()
                 .map(|(how, outputs)| (*how, &outputs[sample * y.len()..][..y.len()]));
+            let scale = weights.as_ref().map_or(scale, |weights| scale * weights[label] as f32);
             Sums {
                 seen: 1,
                 correct: u64::from(argmax(y) == Some(label)),
@@ -283,8 +315,12 @@ impl<'d> Trainer<'d> {
             }
         });
         let mut sums = Sums::default();
-        parts.into_iter().for_each(|part| sums.add(part));
+        parts.iter().for_each(|&part| sums.add(part));
         if sums.loss.is_finite() {
+            if plan.equalize.is_some() {
+                let losses = batch.iter().zip(&parts);
+                losses.for_each(|(&sample, part)| state.equalizer.add(labels[sample] as usize, part.loss));
+            }
             interpreter.backward(&state.graph);
             state.update_statistics(interpreter);
             state.update(interpreter.gradients(), &plan.optimizer, rate, plan.clip);

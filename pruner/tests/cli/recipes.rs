@@ -249,9 +249,13 @@ fn flags_are_a_recipe() {
 #[test]
 fn models_are_compared() {
     let folder = Folder::with_pruned();
-    let masks = folder.json(&["masks", MODEL, "a.sct"]);
+    let masks = &folder.json(&["masks", MODEL, "a.sct"])["pairs"][0];
     assert!((number(&masks["all"], "jaccard") - 0.3).abs() < 1e-3);
     assert_eq!(masks["layers"].as_array().unwrap().len(), 4);
+    let refused = folder.fails(2, &["masks", MODEL, "a.sct", "--svg", "s.svg"]);
+    assert!(refused.contains("two runs of iterative pruning"), "{refused}");
+    let refused = folder.fails(2, &["masks", MODEL, OTHER]);
+    assert!(refused.contains("other layers"), "{refused}");
     let same = folder.json(&["compare", "a.sct", "a.sct", "--data", DATA, "--max-drop", "0pp"]);
     assert_eq!((&same["flips"], &same["drop"]), (&json!(0), &json!(0.0)));
     assert_eq!(same["within"], true);
@@ -288,6 +292,112 @@ fn models_are_compared() {
     assert!(other(3, "fewer.toml").contains("the data is not what it was"));
     let scaled = folder.fails(2, &[&args[..], &["--scale", "2"]].concat());
     assert!(scaled.contains("the preprocessing is not what it was"), "{scaled}");
+}
+
+#[test]
+fn a_run_begins_with_the_samples_that_are_scored_easiest() {
+    let folder = folder();
+    let score = [
+        "difficulty",
+        MODEL,
+        "--data",
+        "train.toml",
+        "-o",
+        "s.npy",
+        "--runs",
+        "2",
+    ];
+    let scored = folder.json(&score);
+    assert_eq!(number(&scored, "samples"), 256.0);
+    assert!(folder.fails(4, &score).contains("s.npy"));
+    let set = |subset: &str| {
+        let set = ["data.shares={ 8 = 0.5 }", subset, "schedule.resume=true"];
+        let set = set.map(|set| ["--set", set]).concat();
+        folder.run(&[&["prune", "--recipe", "recipe.toml", "--run", "r"], &set[..]].concat())
+    };
+    // Half of class 8 is gone, so the scores are those of other samples.
+    let refused = set("data.subset={ size = 64, take = 'easiest', scores = 's.npy' }");
+    assert_eq!(refused.code, 2, "{}", refused.stderr);
+    assert!(refused.stderr.contains("score the same samples"), "{}", refused.stderr);
+    let few = set("data.subset={ size = 300 }");
+    assert!(few.stderr.contains("another size or offset"), "{}", few.stderr);
+    assert_eq!(set("data.subset={ size = 64, balanced = true }").code, 0);
+
+    let easy = ["--set", "data.subset={ size = 64, take = 'easiest', scores = 's.npy' }"];
+    folder.ok(&[&["prune", "--recipe", "recipe.toml", "--run", "e"], &easy[..]].concat());
+    folder.ok(&[&score[..], &["--force", "--seed", "9"]].concat());
+    let changed = folder.fails(2, &["prune", "--resume", "e"]);
+    assert!(changed.contains("s.npy is not what it was"), "{changed}");
+}
+
+#[test]
+fn impact_and_dimension_are_of_the_network_before_and_after() {
+    let folder = Folder::with_pruned();
+    folder.ok(&["convert", MODEL, "-o", "d.sct"]);
+    let found = folder.json(&["impact", "d.sct", "a.sct", "--data", DATA, "--samples", "20"]);
+    let classes = found["per_class"].as_array().unwrap();
+    assert_eq!(classes.len(), 10);
+    let dense = folder.json(&["eval", "d.sct", "--data", DATA]);
+    for (class, dense) in classes.iter().zip(dense["per_class"].as_array().unwrap()) {
+        assert_eq!(class["accuracy_dense"], dense["accuracy"]);
+        let within = |index: usize| class["interval"][index].as_f64().unwrap();
+        let excess = number(class, "excess_loss");
+        assert!(within(0) <= excess && excess <= within(1), "{class}");
+    }
+    let same = folder.json(&["impact", "d.sct", "d.sct", "--data", DATA, "--samples", "5"]);
+    assert_eq!((number(&same, "shift"), number(&same, "violation")), (0.0, 0.0));
+    let refused = folder.fails(2, &["impact", "d.sct", OTHER, "--data", DATA]);
+    assert!(refused.contains("the same parameters"), "{refused}");
+
+    let found = folder.json(&["dimension", "d.sct", "a.sct", "--data", DATA, "--samples", "100"]);
+    let layers = found["layers"].as_array().unwrap();
+    assert_eq!(layers.len(), 4);
+    for layer in layers {
+        assert!(
+            number(layer, "dimension") > 1.0 && layer["dimension"] != layer["dimension_sparse"],
+            "{layer}"
+        );
+    }
+    assert!(
+        folder
+            .fails(2, &["dimension", "d.sct", OTHER, "--data", DATA])
+            .contains("other layers")
+    );
+}
+
+#[test]
+fn masks_of_runs_are_compared_over_rounds() {
+    let folder = folder();
+    for (run, seed) in [("a", "seed=1"), ("b", "seed=2"), ("c", "prune.criterion=random")] {
+        folder.ok(&["prune", "--recipe", "recipe.toml", "--run", run, "--set", seed]);
+    }
+    let found = folder.json(&["masks", "a", "b", "c", "--svg", "s.svg"]);
+    let pairs = found["pairs"].as_array().unwrap();
+    assert_eq!(pairs.len(), 3);
+    for pair in pairs {
+        let rounds = pair["rounds"].as_array().unwrap();
+        assert_eq!(rounds.len(), 2);
+        assert_eq!(rounds[1]["jaccard"], pair["all"]["jaccard"]);
+    }
+    // From the same weights magnitude keeps much the same, and random scores have nothing to do with it.
+    let above = |pair: &Value| number(&pair["all"], "jaccard") / number(&pair["all"], "chance");
+    assert!(above(&pairs[0]) > 3.0, "{}", pairs[0]["all"]);
+    assert!((above(&pairs[1]) - 1.0).abs() < 0.2, "{}", pairs[1]["all"]);
+    let svg = String::from_utf8(bytes(folder.path("s.svg"))).unwrap();
+    assert_eq!(svg.matches("by chance").count(), 3);
+
+    let found = folder.json(&["masks", "a", "--svg", "s.svg"]);
+    assert_eq!(found["rounds"].as_array().unwrap().len(), 2);
+    let conv = &found["layers"][0];
+    assert_eq!(number(&conv["structure"]["kernels"], "count"), 8.0);
+    // Rewound to step 5, trained again: near where they began, but not there.
+    let moved = number(&found["all"]["stability"], "displacement");
+    assert!(moved > 0.0 && moved < 1.0, "{moved}");
+    assert!(number(&found["all"]["stability"], "correlation") > 0.5);
+    // A file knows its zeros only, which are those of the mask.
+    let file = folder.json(&["masks", "a/model.sct"]);
+    assert_eq!(file["all"]["kept"], found["all"]["kept"]);
+    assert!(file["all"]["stability"].is_null());
 }
 
 #[test]

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::support::{DATA, Folder, MODEL, bytes};
 
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/cli.md");
-const COMMANDS: [&str; 15] = [
+const COMMANDS: [&str; 18] = [
     "inspect",
     "prune",
     "train",
@@ -24,6 +24,9 @@ const COMMANDS: [&str; 15] = [
     "masks",
     "compare",
     "sensitivity",
+    "difficulty",
+    "dimension",
+    "impact",
 ];
 
 fn document() -> String {
@@ -85,7 +88,19 @@ fn shared(document: &str, command: &str) -> String {
     if ["prune", "convert"].contains(&command) {
         text += section(document, "Writing files");
     }
-    if ["prune", "train", "convert", "eval", "compare", "sensitivity"].contains(&command) {
+    if [
+        "prune",
+        "train",
+        "convert",
+        "eval",
+        "compare",
+        "sensitivity",
+        "difficulty",
+        "dimension",
+        "impact",
+    ]
+    .contains(&command)
+    {
         text += section(document, "Preprocessing");
     }
     if command == "bench" {
@@ -112,7 +127,7 @@ fn every_json_field_is_documented() {
     let (folder, document) = (Folder::new(), document());
     let x = secateur::data::npy::write_f32(&folder.path("x.npy"), &[1, 8, 8], &[0.0; 64], Overwrite::Keep);
     x.unwrap();
-    let runs: [&[&str]; 10] = [
+    let runs: [&[&str]; 13] = [
         &[
             "train",
             MODEL,
@@ -155,6 +170,9 @@ fn every_json_field_is_documented() {
             "speedup>0",
         ],
         &["kernels"],
+        &["difficulty", MODEL, "--data", DATA, "-o", "s.npy", "--runs", "1"],
+        &["dimension", "c.sct", "--data", DATA, "--samples", "50"],
+        &["impact", "c.sct", "c.sct", "--data", DATA, "--samples", "10"],
     ];
     for run in runs {
         let mut found = BTreeSet::new();

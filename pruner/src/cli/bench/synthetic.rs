@@ -75,6 +75,7 @@ fn spared(graph: &Graph) -> Result<Vec<Rule>, CliError> {
                 layers: Regex::new(&name).map_err(CliError::usage)?,
                 sparsity: Some(0.0),
                 bounds: None,
+                channels: None,
             })
         })
         .collect()

@@ -87,6 +87,9 @@ struct PlanArgs {
     /// Share of the teacher in the loss
     #[arg(long, default_value_t = 0.7, value_parser = share)]
     teacher_weight: f32,
+    /// How fast multipliers rise that make the losses of classes equal, such as 0.01
+    #[arg(long, value_name = "RATE", value_parser = positive)]
+    equalize: Option<f64>,
     /// Greatest length of all gradients together
     #[arg(long, value_parser = positive)]
     clip: Option<f64>,
@@ -135,6 +138,7 @@ impl TrainArgs {
             nesterov: args.nesterov.then_some(true),
             weight_decay: args.weight_decay,
             smoothing: args.smoothing,
+            equalize: args.equalize,
             clip: args.clip,
             flip: args.flip,
             crop: args.crop.map(usize::from),

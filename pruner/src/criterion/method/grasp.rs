@@ -1,8 +1,7 @@
 //! GraSP: keeps the weights that the flow of gradients depends on.
 
-use secateur_format::graph::Graph;
-
 use super::{Kind, Method, Needs, Setting, Unit};
+use crate::calibrate::length;
 use crate::train::Statistics;
 
 const BATCH: Setting = Setting::batch(128, "Samples at a time, which share the statistics of batch norms.");
@@ -47,30 +46,8 @@ pub(super) const METHOD: Method = Method {
         let weights = subject.layers.iter().flat_map(|layer| subject.weights(layer));
         let weights = length(weights.map(|&w| f64::from(w)));
         let step = criterion.real(&STEP) * weights / length(direction.iter().flatten().copied()).max(f64::MIN_POSITIVE);
-        // H g, by central differences. A step relative to the weights, because ours are f32.
-        let mut product = gradients.mean(&moved(subject.graph, &direction, step));
-        let behind = gradients.mean(&moved(subject.graph, &direction, -step));
-        for (ahead, behind) in product.iter_mut().flatten().zip(behind.iter().flatten()) {
-            *ahead = if step > 0.0 {
-                (*ahead - behind) / (2.0 * step)
-            } else {
-                0.0
-            };
-        }
+        // A step relative to the weights, because ours are f32.
+        let product = gradients.hessian_product(subject.graph, &direction, step);
         Ok(subject.each_pair(&product, |w, product| w * product))
     },
 };
-
-fn length(values: impl Iterator<Item = f64>) -> f64 {
-    values.map(|x| x * x).sum::<f64>().sqrt()
-}
-
-/// The network with its weights moved by `step` along `direction`.
-fn moved(graph: &Graph, direction: &[Vec<f64>], step: f64) -> Graph {
-    let mut graph = graph.clone();
-    for (tensor, direction) in graph.tensors.iter_mut().zip(direction) {
-        let weights = tensor.data.iter_mut().zip(direction);
-        weights.for_each(|(w, g)| *w = (f64::from(*w) + step * g) as f32);
-    }
-    graph
-}

@@ -1,17 +1,15 @@
 //! The result of a run: the files that are its purpose, and what they are worth, dense beside sparse.
 
-use std::io;
 use std::time::Duration;
 
-use safetensors::tensor::TensorView;
-use safetensors::{Dtype, serialize};
+use secateur_format::Limits;
 use secateur_format::container::writer::Preprocess;
-use secateur_format::graph::{Graph, Tensor};
-use secateur_format::{Limits, Op};
+use secateur_format::graph::Graph;
 use secateur_runtime::{ArenaBuf, LoadError, Model as File};
 use serde::{Deserialize, Serialize};
 
-use super::{Folder, Inputs, Outcome, PLAIN, RunError};
+use super::folder::MASKS;
+use super::{Folder, Inputs, Outcome, PLAIN, RunError, masks};
 use crate::bench::{BenchOptions, measure};
 use crate::data::Dataset;
 use crate::emit::{EmitOptions, EncodingChoice, Family, emit};
@@ -21,7 +19,7 @@ use crate::layer::effective_multiplications;
 use crate::recipe::Recipe;
 use crate::source::Model;
 use crate::structured::ChannelReport;
-use crate::train::{CheckpointError, Samples, State, evaluate};
+use crate::train::{CheckpointError, Samples, evaluate};
 
 /// A model as it runs.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -70,7 +68,7 @@ pub fn finish(
 ) -> Result<Report, RunError> {
     let Outcome { dense, state, channels } = outcome;
     let sparsity = state.sparsity();
-    folder.write("masks.safetensors", &masks(&state)?)?;
+    folder.write(MASKS, &masks::to_bytes(&state)?)?;
     let model = Model {
         graph: state.into_graph(),
         ..model.clone()
@@ -160,51 +158,4 @@ pub fn finish(
     // Last: a run with a report is done.
     folder.write("report.json", text.as_bytes())?;
     Ok(report)
-}
-
-/// The masks as a safetensors file: by the name of the weights and in their layout, 1 for what stays.
-///
-/// # Errors
-/// A [`CheckpointError`].
-pub fn masks(state: &State) -> Result<Vec<u8>, CheckpointError> {
-    let graph = state.graph();
-    let mut parts: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
-    for node in &graph.nodes {
-        let Some((id, tensor)) = node.op.weight().and_then(|id| Some((id, graph.tensor(id)?))) else {
-            continue;
-        };
-        let Some(mask) = state
-            .mask(id)
-            .filter(|_| parts.iter().all(|(name, ..)| *name != tensor.name))
-        else {
-            continue;
-        };
-        let (rows, cols) = (tensor.rows as usize, tensor.cols as usize);
-        let (shape, kept) = match &node.op {
-            Op::Conv2d(conv) => {
-                let mask = Tensor {
-                    data: mask.iter().map(|&keep| f32::from(u8::from(keep))).collect(),
-                    ..tensor.clone()
-                };
-                let [height, width] = conv.kernel.map(usize::from);
-                let shape = vec![rows, cols / (height * width).max(1), height, width];
-                (
-                    shape,
-                    mask.to_oihw(conv.kernel).iter().map(|&keep| keep as u8).collect(),
-                )
-            }
-            _ => (vec![rows, cols], mask.iter().map(|&keep| u8::from(keep)).collect()),
-        };
-        parts.push((tensor.name.clone(), shape, kept));
-    }
-    let failed = |error: safetensors::SafeTensorError| CheckpointError::Io {
-        path: "masks.safetensors".into(),
-        action: "write",
-        source: io::Error::other(error),
-    };
-    let views = parts
-        .iter()
-        .map(|(name, shape, bytes)| Ok((name.as_str(), TensorView::new(Dtype::BOOL, shape.clone(), bytes)?)));
-    let views: Vec<_> = views.collect::<Result<_, _>>().map_err(failed)?;
-    serialize(views, None).map_err(failed)
 }

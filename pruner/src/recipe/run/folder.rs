@@ -7,6 +7,7 @@
 //! | `inputs.json` | digests of model, data and teacher |
 //! | `initial.toml`, `initial.safetensors` | the model before anything |
 //! | `checkpoints/NNNN.safetensors` | the state in phase NNNN; others: `dense`, `rewind`, `best` |
+//! | `masks/round-NNNN.safetensors` | the masks of a round of iterative pruning |
 //! | `metrics.jsonl` | one line per epoch, pruning and trial |
 //! | `log.txt` | what was shown, with the time |
 //! | `model.toml`, `model.safetensors`, `masks.safetensors`, `dense.sct`, `model.sct`, `report.json` | the result |
@@ -19,9 +20,10 @@ use secateur_format::graph::Graph;
 use secateur_runtime::prepared::cpu_name;
 use serde_json::{Value, json};
 
-use super::RunError;
+use super::{RunError, masks};
 use crate::digest::{DigestError, Digests};
 use crate::engine::instruction_sets;
+use crate::prune::Masks;
 use crate::recipe::{Layer, Recipe, difference, parse};
 use crate::save::{Overwrite, write_file};
 use crate::source::{self, Model};
@@ -30,6 +32,8 @@ use crate::train::{CheckpointError, State};
 const RECIPE: &str = "recipe.toml";
 const INPUTS: &str = "inputs.json";
 const METRICS: &str = "metrics.jsonl";
+/// Which weights of the result stay.
+pub(super) const MASKS: &str = "masks.safetensors";
 /// The state after the training before pruning.
 pub(super) const DENSE: &str = "dense";
 /// The state that rewinding goes back to.
@@ -190,6 +194,31 @@ impl Folder {
         self.has(&name).then(|| self.load(&name, graph)).transpose()
     }
 
+    /// Keeps the masks of a round.
+    pub(super) fn keep_round(&self, round: u32, state: &State) -> Result<(), CheckpointError> {
+        let path = self.path.join("masks");
+        fs::create_dir_all(&path).map_err(|error| io_error(&path, "write", error))?;
+        self.write(&round_name(round), &masks::to_bytes(state)?)
+    }
+
+    /// The masks of the rounds that are done, the first round first, for a graph whose layers are those of the run.
+    ///
+    /// # Errors
+    /// A [`CheckpointError`].
+    pub fn rounds(&self, graph: &Graph) -> Result<Vec<Masks>, CheckpointError> {
+        let files = (1..).map(|round| self.file(&round_name(round)));
+        let files = files.take_while(|file| file.exists());
+        files.map(|file| masks::read(&file, graph)).collect()
+    }
+
+    /// The masks of the result.
+    ///
+    /// # Errors
+    /// A [`CheckpointError`].
+    pub fn masks(&self, graph: &Graph) -> Result<Masks, CheckpointError> {
+        masks::read(&self.file(MASKS), graph)
+    }
+
     /// Adds a line to the metrics.
     pub(super) fn record(&mut self, line: Value) -> Result<(), CheckpointError> {
         self.metrics.push(line);
@@ -233,6 +262,10 @@ fn checkpoint(path: &Path, name: &str) -> PathBuf {
 
 fn phase_name(phase: usize) -> String {
     format!("{phase:04}")
+}
+
+fn round_name(round: u32) -> String {
+    format!("masks/round-{round:04}.safetensors")
 }
 
 fn io_error(path: &Path, action: &'static str, source: io::Error) -> CheckpointError {

@@ -5,6 +5,7 @@
 
 mod finish;
 mod folder;
+mod masks;
 mod phase;
 
 use std::path::PathBuf;
@@ -14,7 +15,7 @@ use secateur_format::graph::{Graph, GraphError};
 use serde_json::{Value, json};
 use thiserror::Error;
 
-pub use finish::{Report, Variant, finish, masks};
+pub use finish::{Report, Variant, finish};
 pub use folder::Folder;
 use folder::{DENSE, REWIND};
 
@@ -100,6 +101,8 @@ pub enum RunError {
 pub struct Inputs {
     /// To train and correct on.
     pub train: Option<Dataset>,
+    /// Of them, what the training before pruning begins with, if that is not all.
+    pub subset: Option<Vec<usize>>,
     /// To decide on.
     pub validation: Option<Dataset>,
     /// To report on.

@@ -14,10 +14,10 @@ use crate::calibrate::Calibration;
 use crate::eval::EvalError;
 use crate::mask::Pattern;
 use crate::prune::{Masks, PruneError, PruneOptions, choose, prunable};
-use crate::recipe::{Between, Phase};
+use crate::recipe::{Between, Kind, Phase};
 use crate::reconstruct::{LayerError, permute_channels, reconstruct};
 use crate::schedule::{Cut, Ramp, correct_biases, reestimate_norms};
-use crate::train::{Ending, Hooks, Plan, Progress, Samples, State, Sums, TrainError, Trainer, evaluate};
+use crate::train::{Diet, Ending, Hooks, Plan, Progress, Samples, State, Sums, TrainError, Trainer, evaluate};
 
 impl Runner<'_> {
     pub(super) fn phase(&mut self, index: usize, phase: Phase, state: &mut State) -> Result<(), RunError> {
@@ -37,6 +37,10 @@ impl Runner<'_> {
         let permuted = self.permute(&options, state)?;
         let dense = state.graph().clone();
         set_masks(state, &options, calibration.as_ref())?;
+        // A search has the rounds of every trial.
+        if self.recipe.schedule.kind == Kind::Iterative && self.recipe.prune.max_drop.is_none() {
+            self.folder.keep_round(round, state)?;
+        }
         let after = size(state.graph())?;
         let cut = Cut {
             drop: ((before.0 - after.0).max(0.0) / before.0.max(f64::MIN_POSITIVE)).sqrt(),
@@ -144,8 +148,18 @@ impl Runner<'_> {
             preprocess: &self.inputs.preprocess,
         };
         let teacher = self.inputs.teacher.as_ref().unwrap_or(&self.dense);
-        let mut trainer = Trainer::new(state.graph(), samples, Some(teacher), plan.clone())?;
         let (steps, per_epoch) = (plan.steps(count), plan.steps_per_epoch(count));
+        let diet = self.inputs.subset.as_ref().filter(|_| first).map(|samples| Diet {
+            steps: match self.recipe.schedule.between {
+                Between::Rewind => self.recipe.schedule.rewind_to.steps(per_epoch),
+                _ => steps,
+            },
+            samples: samples.clone(),
+        });
+        let mut trainer = Trainer::new(state.graph(), samples, Some(teacher), plan.clone())?.with_diet(diet);
+        if !first && self.recipe.schedule.resume {
+            state.skip_to(self.recipe.schedule.rewind_to.steps(per_epoch));
+        }
         let gradual = gradual.map(|target| Gradual {
             target,
             ramp: self.recipe.schedule.ramp,

@@ -37,11 +37,44 @@ fn inputs() -> Inputs {
     let labels = (0..60).map(|i| i % 3).collect();
     Inputs {
         train: Some(Dataset::new((0..60 * 8).map(value).collect(), vec![8], Some(labels)).unwrap()),
+        subset: None,
         validation: None,
         test: None,
         preprocess: Preprocess::default(),
         teacher: None,
     }
+}
+
+#[test]
+fn retraining_goes_on_from_where_the_weights_are_rewound_to() {
+    let text = "model = 'm'\n[prune]\nsparsity = 0.6\n[schedule]\nbetween = 'rewind'\nrewind_to = '4it'\nresume = true\n\
+                [train]\nepochs = 2\nbatch = 10\nschedule = 'linear'\n[retrain]\nschedule = 'lrw'\n";
+    let recipe = parse(&[Layer::file("r.toml", text.to_owned())]).unwrap();
+    let (place, inputs, interrupted) = (tempfile::tempdir().unwrap(), inputs(), AtomicBool::new(false));
+    let (mut folder, model) = Folder::create(place.path(), &recipe, &model()).unwrap();
+    let mut observer = ();
+    let mut runner = Runner::new(&recipe, &inputs, &mut folder, &model.graph, &mut observer, &interrupted);
+    let mut state = State::new(model.graph.clone()).unwrap();
+    runner.phase(0, Phase::Train, &mut state).unwrap();
+    let (round, sparsity) = (1, 0.6);
+    runner.phase(1, Phase::Prune { round, sparsity }, &mut state).unwrap();
+    runner.next(1, &mut state).unwrap();
+    let mut expected = state.clone();
+    runner.phase(2, Phase::Retrain { round }, &mut state).unwrap();
+
+    // By hand: the steps from the fourth on of a training as long as the first.
+    expected.skip_to(4);
+    let data = inputs.train.as_ref().unwrap();
+    let mut plan = recipe.training(data.len()).unwrap();
+    plan.seed += 2;
+    let samples = Samples {
+        dataset: data,
+        preprocess: &inputs.preprocess,
+    };
+    let mut trainer = Trainer::new(&model.graph, samples, None, plan).unwrap();
+    trainer.train(&mut expected, &mut ()).unwrap();
+    assert_eq!(state.position().step, 12);
+    assert!(state == expected);
 }
 
 #[test]

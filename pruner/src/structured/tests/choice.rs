@@ -36,6 +36,7 @@ fn rule(layers: &str, sparsity: f64) -> Rule {
         layers: Regex::new(layers).unwrap(),
         sparsity: Some(sparsity),
         bounds: None,
+        channels: None,
     }
 }
 
@@ -135,6 +136,11 @@ fn rules_keep_layers_and_nothing_is_an_error() {
         ..options(0.5, Scope::Uniform, 1)
     };
     assert_eq!(kept(&graph, &last), [10, 3]);
+    // What is left dense may lose channels, and what is pruned may keep them, if the rule says so.
+    let mut hybrid = skip(&["a", "b"]);
+    hybrid.rules[0].channels = Some(true);
+    (hybrid.rules[1].sparsity, hybrid.rules[1].channels) = (None, Some(false));
+    assert_eq!(kept(&graph, &hybrid), [5, 6]);
     let mut same = graph.clone();
     let error = remove_channels(&mut same, &skip(&["a", "b"]), None).unwrap_err();
     assert!(matches!(error, ChannelError::Nothing { groups: 4 }), "{error}");

@@ -76,6 +76,7 @@ fn trained(
         },
         loss: LOSS,
         distillation: None,
+        equalize: None,
         augment: Augment::default(),
         clip: None,
         statistics: Statistics::Batch,

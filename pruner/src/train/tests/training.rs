@@ -9,8 +9,8 @@ use super::support::Noise;
 use crate::data::{Dataset, Preprocess};
 use crate::layer::layers;
 use crate::train::{
-    Adam, Augment, Decay, Distillation, Ending, Hooks, Init, Loss, Optimizer, Plan, Progress, Samples, Schedule, State,
-    Statistics, TrainError, Trainer, evaluate, zoo,
+    Adam, Augment, Decay, Diet, Distillation, Ending, Hooks, Init, Loss, Optimizer, Plan, Progress, Samples, Schedule,
+    State, Statistics, TrainError, Trainer, cut, evaluate, zoo,
 };
 
 /// Noise with a class in its brightness.
@@ -43,6 +43,7 @@ fn plan(optimizer: Optimizer) -> Plan {
         },
         loss: Loss::CrossEntropy { smoothing: 0.0 },
         distillation: None,
+        equalize: None,
         augment: Augment { flip: true, crop: 1 },
         clip: Some(2.0),
         statistics: Statistics::Batch,
@@ -145,7 +146,8 @@ impl Hooks for Pruner {
 #[test]
 fn what_is_pruned_stays_zero_and_interruptions_do_not_change_a_bit() {
     for optimizer in [SGD, Optimizer::Adam(Adam::default()), Optimizer::AdamW(Adam::default())] {
-        let plan = plan(optimizer);
+        let mut plan = plan(optimizer);
+        plan.equalize = Some(0.5);
         let whole = trained(&plan, 2, &mut Pruner::default());
         assert!(whole.sparsity() > 0.1, "{}", whole.sparsity());
         // In an epoch, before the masks come, and at the end of an epoch.
@@ -160,6 +162,7 @@ fn what_is_pruned_stays_zero_and_interruptions_do_not_change_a_bit() {
 /// Equal; a difference is told without all the numbers.
 fn same(a: &State, b: &State) {
     assert_eq!((a.position, a.updates), (b.position, b.updates));
+    assert_eq!(a.equalizer, b.equalizer);
     for (index, (own, other)) in a.graph.tensors.iter().zip(&b.graph.tensors).enumerate() {
         assert!(own == other, "{} differs", own.name);
         assert!(a.masks[index] == b.masks[index], "the mask of {} differs", own.name);
@@ -171,6 +174,82 @@ fn same(a: &State, b: &State) {
             );
         }
     }
+}
+
+/// Stops after a step.
+struct StopAfter(u64);
+
+impl Hooks for StopAfter {
+    fn after_step(&mut self, _: &State, progress: &Progress) -> ControlFlow<()> {
+        match progress.step == self.0 {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    }
+}
+
+#[test]
+fn a_diet_is_what_the_first_steps_see_and_no_other() {
+    let dataset = data(72);
+    let chosen: Vec<usize> = (0..72).step_by(2).collect();
+    let few = dataset.select(&chosen).unwrap();
+    let mut plan = plan(SGD);
+    // What the number or the place of a sample decides is the same then.
+    (plan.schedule.warmup, plan.schedule.shape) = (0, Decay::Constant);
+    plan.augment = Augment::default();
+    let train = |dataset, diet, state: &mut State, hooks: &mut dyn Hooks| {
+        let trainer = Trainer::new(state.graph(), samples(dataset), None, plan.clone()).unwrap();
+        trainer.with_diet(diet).train(state, hooks).unwrap()
+    };
+    let diet = Some(Diet {
+        steps: 7,
+        samples: chosen.clone(),
+    });
+    let begun = || State::new(network()).unwrap();
+    let (mut whole, mut pieces) = (begun(), begun());
+    assert_eq!(train(&dataset, diet.clone(), &mut whole, &mut ()), Ending::Finished);
+    // 7 steps of the few, the rest of all; what was seen of the epoch is of no consequence for the weights.
+    train(&few, None, &mut pieces, &mut StopAfter(7));
+    assert_eq!(train(&dataset, None, &mut pieces, &mut ()), Ending::Finished);
+    same(&whole, &pieces);
+    let mut stopped = begun();
+    train(&dataset, diet.clone(), &mut stopped, &mut StopAfter(4));
+    train(&dataset, diet, &mut stopped, &mut ());
+    same(&whole, &stopped);
+}
+
+fn samples(dataset: &Dataset) -> Samples<'_> {
+    const PLAIN: &Preprocess = &Preprocess {
+        scale: 1.0,
+        mean: Vec::new(),
+        std: Vec::new(),
+    };
+    Samples {
+        dataset,
+        preprocess: PLAIN,
+    }
+}
+
+#[test]
+fn losses_made_equal_help_the_worst_class() {
+    let all = data(240);
+    let left = cut(&all, &[("1".to_owned(), 0.1)].into(), 1).unwrap();
+    let dataset = all.select(&left).unwrap();
+    let worst = |equalize| {
+        let mut plan = plan(SGD);
+        (plan.epochs, plan.equalize) = (8, equalize);
+        let mut state = State::new(network()).unwrap();
+        let mut trainer = Trainer::new(state.graph(), samples(&dataset), None, plan.clone()).unwrap();
+        trainer.train(&mut state, &mut ()).unwrap();
+        let of_class = |class| (0..240).filter(|sample| sample % 3 == class).collect::<Vec<usize>>();
+        let losses = [0, 1, 2].map(|class| {
+            let own = all.select(&of_class(class)).unwrap();
+            evaluate(state.graph(), &samples(&own), plan.loss).unwrap().loss
+        });
+        losses.into_iter().fold(0.0, f64::max)
+    };
+    let (plain, equalized) = (worst(None), worst(Some(0.3)));
+    assert!(equalized < 0.9 * plain, "{equalized} against {plain}");
 }
 
 #[test]
