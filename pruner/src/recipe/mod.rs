@@ -105,6 +105,10 @@ pub struct Prune {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub sparsity: Option<f64>,
+    /// With scope importance, instead of `sparsity`: the share of importance that each output keeps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub alpha: Option<f64>,
     /// The highest sparsity is searched that costs no more accuracy, in percentage points.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_drop: Option<Points>,
@@ -137,6 +141,7 @@ impl Default for Prune {
             structured: None,
             round_to: 1,
             sparsity: None,
+            alpha: None,
             max_drop: None,
             criterion: Criterion::default(),
             scope: Scope::default(),
@@ -383,6 +388,10 @@ pub struct Rule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub max: Option<f64>,
+    /// The share of importance that their outputs keep.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub alpha: Option<f64>,
 }
 
 #[cfg(test)]

@@ -60,7 +60,11 @@ fn rewinding_gives_kept_weights_their_old_values_and_forgets_the_optimiser() {
         runner.phase(0, Phase::Train, &mut state).unwrap();
         assert_ne!(state.graph(), &model.graph);
         let (round, sparsity) = (1, 0.6);
-        runner.phase(1, Phase::Prune { round, sparsity }, &mut state).unwrap();
+        let phase = Phase::Prune {
+            round,
+            sparsity: Some(sparsity),
+        };
+        runner.phase(1, phase, &mut state).unwrap();
         runner.next(1, &mut state).unwrap();
 
         // What the weights were after so many steps, by another way.

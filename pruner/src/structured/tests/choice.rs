@@ -36,6 +36,7 @@ fn rule(layers: &str, sparsity: f64) -> Rule {
         layers: Regex::new(layers).unwrap(),
         sparsity: Some(sparsity),
         bounds: None,
+        alpha: None,
     }
 }
 
