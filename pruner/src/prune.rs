@@ -1,5 +1,7 @@
 //! Pruning: rules, criterion, pattern and scope in, zeros out.
 
+mod importance;
+
 use std::borrow::Cow;
 
 use regex::Regex;
@@ -45,13 +47,17 @@ pub struct Rule {
     pub bounds: Option<Bounds>,
     /// Whether the layer may lose channels; `None`: unless it is left dense.
     pub channels: Option<bool>,
+    /// The share of importance that its outputs keep.
+    pub alpha: Option<f64>,
 }
 
 /// How to prune.
 #[derive(Clone, Debug)]
 pub struct PruneOptions {
-    /// Fraction of the prunable weights to remove; `None` where the pattern fixes it.
+    /// Fraction of the prunable weights to remove; `None` where the pattern fixes it, or `alpha` decides it.
     pub sparsity: Option<f64>,
+    /// With [`Scope::Importance`]: the share of importance that each output keeps.
+    pub alpha: Option<f64>,
     /// What is pruned together.
     pub pattern: Pattern,
     /// Which weights go first.
@@ -229,7 +235,7 @@ pub fn choose<'m>(
         let kept = pruned(layer.tensor).map_or_else(|| vec![true; layer.weights()], <[bool]>::to_vec);
         masks.push((layer.tensor, kept));
     }
-    let (mut left, mut guards) = (Cow::Borrowed(graph), Vec::new());
+    let (mut left, mut guards, mut biases) = (Cow::Borrowed(graph), Vec::new(), Masks::new());
     for round in 1..=rounds {
         let subject = Subject {
             graph: &left,
@@ -276,12 +282,21 @@ pub fn choose<'m>(
                 }
             })
             .collect();
-        let (found, acted) = select(&quotas);
-        guards = acted;
+        let found = match options.scope.prefix() {
+            Some(prefix) => importance::select(graph, &pruned, &chosen, quotas, prefix, &mut biases),
+            None => {
+                let (found, acted) = select(&quotas);
+                guards = acted;
+                found
+            }
+        };
         for ((_, mask), found) in masks.iter_mut().zip(found) {
             mask.iter_mut().zip(found).for_each(|(keep, found)| *keep &= found);
         }
         apply(left.to_mut(), &masks);
+    }
+    if options.scope.prefix().is_some() {
+        importance::propagate(left.to_mut(), &scored, &mut masks, biases)?;
     }
     let mut report = report(&layers, decisions, &guards);
     report.recount(&left)?;
@@ -342,6 +357,8 @@ struct Decision {
     sparsity: f64,
     /// Whether the sparsity is the scope's to give.
     shared: bool,
+    /// The share of importance its outputs keep.
+    alpha: Option<f64>,
     pool: Pool,
     bounds: Bounds,
     skipped: bool,
@@ -376,6 +393,11 @@ fn check_sparsity(options: &PruneOptions) -> Result<f64, PruneError> {
             )));
         }
     }
+    importance::check(options)?;
+    if let Some(alpha) = options.alpha {
+        // The share that goes, of importance as otherwise of weights.
+        return Ok(1.0 - alpha);
+    }
     match (options.sparsity, options.pattern.fixed_sparsity()) {
         (Some(asked), Some(fixed)) if (asked - fixed).abs() > 1e-9 => Err(PruneError::Sparsity(format!(
             "pattern {} fixes the sparsity at {fixed}, not {asked}: leave --sparsity out",
@@ -397,19 +419,21 @@ fn decide(layer: &Layer, options: &PruneOptions, target: f64) -> Decision {
         .iter()
         .rev()
         .find(|rule| rule.layers.is_match(&layer.name));
-    let own = rule.and_then(|rule| rule.sparsity);
+    let alpha = rule.and_then(|rule| rule.alpha);
+    let own = rule.and_then(|rule| rule.sparsity).or(alpha.map(|alpha| 1.0 - alpha));
     let sparsity = own.unwrap_or(target);
     let shared = own.is_none();
     let pool = match options.scope {
         Scope::Global => Pool::Scores,
         Scope::Lamp => Pool::Lamp,
         Scope::Row => Pool::Row,
-        Scope::Uniform | Scope::Erk => Pool::Layer,
+        Scope::Uniform | Scope::Erk | Scope::Importance | Scope::ImportanceReference => Pool::Layer,
     };
     let dense = Decision {
         pattern: None,
         sparsity: 0.0,
         shared: false,
+        alpha: None,
         pool: Pool::Layer,
         bounds: Bounds::default(),
         skipped: false,
@@ -428,6 +452,7 @@ fn decide(layer: &Layer, options: &PruneOptions, target: f64) -> Decision {
         pattern: Some(options.pattern),
         sparsity,
         shared,
+        alpha: alpha.or(options.alpha),
         pool: if shared || pool == Pool::Row { pool } else { Pool::Layer },
         bounds: match (shared, rule.and_then(|rule| rule.bounds)) {
             (false, None) => Bounds::default(),

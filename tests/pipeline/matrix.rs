@@ -52,6 +52,7 @@ impl Case {
         let mut pruned = source.clone();
         let options = PruneOptions {
             sparsity: Some(sparsity),
+            alpha: None,
             pattern,
             criterion: Criterion::default(),
             scope: Scope::Global,
@@ -263,6 +264,7 @@ fn residual_networks_shrink_as_promised() {
         let mut pruned = support::graph(model);
         let options = PruneOptions {
             sparsity: Some(0.9),
+            alpha: None,
             pattern: pattern.parse().unwrap(),
             criterion: Criterion::default(),
             scope: Scope::Global,

@@ -54,6 +54,7 @@ fn extent(pattern: Pattern) -> (usize, usize) {
         Pattern::Unstructured => (1, 1),
         Pattern::Nm { m, .. } => (1, m.into()),
         Pattern::Block { r, c } => (r.into(), c.into()),
+        Pattern::Kernel => unimplemented!("no test here prunes kernels"),
     }
 }
 
@@ -223,6 +224,7 @@ fn the_checks_see_errors() {
     let pattern = Pattern::Unstructured;
     let options = PruneOptions {
         sparsity: Some(0.5),
+        alpha: None,
         pattern,
         criterion: Criterion::default(),
         scope: Scope::Global,

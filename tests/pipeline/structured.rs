@@ -93,6 +93,7 @@ fn smaller_models_run_dense_and_pruned_on_top() {
         let dense = emitted(&graph, &EmitOptions::default()).bytes.len();
         let options = PruneOptions {
             sparsity: Some(0.8),
+            alpha: None,
             pattern: "4x1".parse().unwrap(),
             criterion: Criterion::default(),
             scope: Scope::Global,

@@ -107,3 +107,29 @@ pub fn gram(graph: &Graph, layer: &Layer, calibration: &Calibration<'_>) -> Resu
     })?;
     Ok(sums)
 }
+
+/// The mean over samples of `|X|`, `[positions, K]`, of a layer, one per group.
+///
+/// # Errors
+/// As [`each_input`].
+pub fn mean_sizes(graph: &Graph, layer: &Layer, calibration: &Calibration<'_>) -> Result<Vec<Array2<f64>>, EvalError> {
+    let shapes = graph.shapes()?;
+    let nodes = graph.nodes.iter().zip(shapes.iter().skip(graph.inputs.len()));
+    let mut own = nodes.filter(|(node, _)| node.op.weight() == Some(layer.tensor));
+    let outputs = own.next().map_or(0, |(_, shape)| shape.elems());
+    let positions = (outputs / layer.rows.max(1) as usize).max(1);
+    let mut sums = vec![Array2::zeros((positions, layer.cols as usize)); layer.groups()];
+    let mut seen = vec![0usize; layer.groups()];
+    each_input(graph, &[layer], calibration, |_, group, rows| {
+        // Sample by sample, with all positions of each.
+        for (index, row) in rows.rows().into_iter().enumerate() {
+            let mut sums = sums[group].row_mut(index % positions);
+            sums.zip_mut_with(&row, |sum, &x| *sum += f64::from(x).abs());
+        }
+        seen[group] += rows.nrows() / positions;
+    })?;
+    for (sums, &samples) in sums.iter_mut().zip(&seen) {
+        sums.mapv_inplace(|sum| sum / samples.max(1) as f64);
+    }
+    Ok(sums)
+}

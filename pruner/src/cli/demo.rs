@@ -76,6 +76,7 @@ fn make(source: &Source, pattern: Pattern, sparsity: f64, values: ValueType) -> 
     if sparsity > 0.0 {
         let options = PruneOptions {
             sparsity: Some(sparsity),
+            alpha: None,
             pattern,
             criterion: Criterion::default(),
             scope: Scope::Global,

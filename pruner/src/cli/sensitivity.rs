@@ -83,6 +83,7 @@ pub(super) fn run(args: &SensitivityArgs, out: &Output) -> Result<(), CliError> 
             }
             let rule = |layers: &str, sparsity| {
                 Ok::<_, CliError>(Rule {
+                    alpha: None,
                     layers: Regex::new(layers).map_err(CliError::check)?,
                     sparsity: Some(sparsity),
                     bounds: None,

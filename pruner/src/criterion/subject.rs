@@ -1,5 +1,6 @@
 //! What criteria look at.
 
+use ndarray::Array2;
 use rayon::prelude::*;
 use secateur_format::graph::Graph;
 
@@ -99,6 +100,15 @@ impl<'a> Subject<'a> {
         let columns = norms.iter_mut().flatten().flatten();
         columns.for_each(|square| *square = square.sqrt());
         Ok(norms)
+    }
+
+    /// The mean sizes of a layer's inputs at each position, `[group]`, `[positions, columns]`.
+    ///
+    /// # Errors
+    /// As [`Subject::gradients`].
+    pub fn mean_sizes(&self, criterion: &Criterion, layer: &Layer) -> Result<Vec<Array2<f64>>, CriterionError> {
+        let found = crate::calibrate::mean_sizes(self.graph, layer, self.samples(criterion)?);
+        found.map_err(|problem| unfit(criterion, problem))
     }
 }
 

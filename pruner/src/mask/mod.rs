@@ -1,6 +1,7 @@
 //! Masks: which weights stay. Patterns shape them, scopes share out the sparsity. What can be told of them afterwards:
 //! how alike they are, where the weights that stay come from, and whether zeros make up whole filters.
 
+mod importance;
 mod pattern;
 mod scope;
 mod select;
@@ -8,6 +9,7 @@ mod similarity;
 mod stability;
 mod structure;
 
+pub use importance::{Connections, Kept, Prefix, select_importance};
 pub use pattern::{Misfit, Pattern};
 pub use scope::{Bounds, Extents, Scope, erk};
 pub(crate) use select::prune_count;

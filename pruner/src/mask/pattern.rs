@@ -25,6 +25,9 @@ pub enum Pattern {
         /// Channels.
         c: u8,
     },
+    /// The two-dimensional kernels of convolutions, one per output and input channel (arXiv 1705.08922); in linear
+    /// layers single weights.
+    Kernel,
 }
 
 /// Why a pattern does not fit a layer.
@@ -65,7 +68,7 @@ impl Pattern {
     /// Rows and columns of what is pruned as a whole; for N:M, of a group.
     pub(crate) fn extents(self) -> (u8, u8) {
         match self {
-            Self::Unstructured => (1, 1),
+            Self::Unstructured | Self::Kernel => (1, 1),
             Self::Nm { m, .. } => (1, m),
             Self::Block { r, c } => (r, c),
         }
@@ -86,24 +89,29 @@ impl Pattern {
         Units {
             r: r.into(),
             c: c.into(),
+            positions: match self {
+                Self::Kernel => (layer.cols / layer.channels.max(1)) as usize,
+                _ => 1,
+            },
             rows: layer.rows as usize,
             cols: layer.cols as usize,
         }
     }
 }
 
-/// The division of a matrix into blocks of `r` × `c`.
+/// The division of a matrix into blocks of `r` × `c`, at one kernel position each or at all `positions`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Units {
     r: usize,
     c: usize,
+    positions: usize,
     rows: usize,
     cols: usize,
 }
 
 impl Units {
     pub(super) fn count(&self) -> usize {
-        (self.rows / self.r) * (self.cols / self.c)
+        (self.rows / self.r) * (self.cols / (self.c * self.positions))
     }
 
     /// Rows of units: the fewest units that leave every output an input.
@@ -113,15 +121,19 @@ impl Units {
 
     /// Weights of a unit.
     pub(super) fn size(&self) -> usize {
-        self.r * self.c
+        self.r * self.c * self.positions
     }
 
     /// Flat indices of the weights of unit `i`.
     pub(super) fn members(&self, i: usize) -> impl Iterator<Item = usize> + use<> {
-        let Self { r, c, cols, .. } = *self;
-        let per_row = cols / c;
+        let Self {
+            r, c, positions, cols, ..
+        } = *self;
+        let between = cols / positions;
+        let per_row = between / c;
         let first = i / per_row * r * cols + i % per_row * c;
-        (0..r).flat_map(move |y| (0..c).map(move |x| first + y * cols + x))
+        let rows = (0..r).flat_map(move |y| (0..positions).map(move |at| first + y * cols + at * between));
+        rows.flat_map(move |first| (0..c).map(move |x| first + x))
     }
 }
 
@@ -131,6 +143,7 @@ impl fmt::Display for Pattern {
             Self::Unstructured => f.write_str("unstructured"),
             Self::Nm { n, m } => write!(f, "{n}:{m}"),
             Self::Block { r, c } => write!(f, "{r}x{c}"),
+            Self::Kernel => f.write_str("kernel"),
         }
     }
 }
@@ -141,12 +154,15 @@ impl FromStr for Pattern {
     fn from_str(text: &str) -> Result<Self, String> {
         let usage = || {
             format!(
-                "`{text}` is not a pattern: use `unstructured`, N:M with 1 <= N < M <= 16 (such as 2:4), \
+                "`{text}` is not a pattern: use `unstructured`, `kernel`, N:M with 1 <= N < M <= 16 (such as 2:4), \
                  or RxC with R and C out of 1, 2, 4, 8, 16 (such as 4x1)"
             )
         };
         if matches!(text, "unstructured" | "1x1") {
             return Ok(Self::Unstructured);
+        }
+        if text == "kernel" {
+            return Ok(Self::Kernel);
         }
         let pair = |separator: char| -> Option<(u8, u8)> {
             let (a, b) = text.split_once(separator)?;

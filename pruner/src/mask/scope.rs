@@ -4,6 +4,8 @@ use clap::ValueEnum;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::importance::Prefix;
+
 /// How layers share the sparsity.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -21,6 +23,21 @@ pub enum Scope {
     Erk,
     /// Ranked together by score relative to what is left of the layer (arXiv 2010.07611)
     Lamp,
+    /// Each output keeps its most important connections, up to the share `alpha` of its importance (arXiv 2109.10795)
+    Importance,
+    /// So as its authors' code has it: the least important connection of each output always goes
+    ImportanceReference,
+}
+
+impl Scope {
+    /// How outputs choose what has a share of their importance, if they do.
+    pub fn prefix(self) -> Option<Prefix> {
+        match self {
+            Self::Importance => Some(Prefix::Exact),
+            Self::ImportanceReference => Some(Prefix::Reference),
+            _ => None,
+        }
+    }
 }
 
 /// The least and the greatest sparsity of a layer.

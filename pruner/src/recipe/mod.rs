@@ -114,6 +114,10 @@ pub struct Prune {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub sparsity: Option<f64>,
+    /// With scope importance, instead of `sparsity`: the share of importance that each output keeps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub alpha: Option<f64>,
     /// The highest sparsity is searched that costs no more accuracy, in percentage points.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_drop: Option<Points>,
@@ -146,6 +150,7 @@ impl Default for Prune {
             structured: None,
             round_to: 1,
             sparsity: None,
+            alpha: None,
             max_drop: None,
             criterion: Criterion::default(),
             scope: Scope::default(),
@@ -403,6 +408,10 @@ pub struct Rule {
     /// Whether `prune.structured` may remove channels of these layers; default unless their sparsity is 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channels: Option<bool>,
+    /// The share of importance that their outputs keep.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub alpha: Option<f64>,
 }
 
 #[cfg(test)]

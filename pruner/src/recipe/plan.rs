@@ -25,8 +25,8 @@ pub enum Phase {
     Prune {
         /// The round.
         round: u32,
-        /// The sparsity.
-        sparsity: f64,
+        /// The sparsity; `None` where a share of importance decides it.
+        sparsity: Option<f64>,
     },
     /// The training after a round.
     Retrain {
@@ -188,6 +188,7 @@ impl Recipe {
             let problem = format!("pattern {pattern} fixes the sparsity at {fixed}, not {asked}: leave it out");
             return wrong("prune.sparsity", &problem);
         }
+        share("prune.alpha".into(), self.prune.alpha, 1.0)?;
         share("prune.min".into(), Some(self.prune.min), self.prune.max)?;
         share("prune.max".into(), Some(self.prune.max), 1.0)?;
         if self.schedule.rounds == 0 || self.schedule.rounds > 1000 {
@@ -243,7 +244,12 @@ impl Recipe {
             if let Err(error) = Regex::new(&rule.layers) {
                 return Err((path("layers"), format!("is no regular expression ({error})")));
             }
-            for (key, value) in [("sparsity", rule.sparsity), ("min", rule.min), ("max", rule.max)] {
+            for (key, value) in [
+                ("sparsity", rule.sparsity),
+                ("min", rule.min),
+                ("max", rule.max),
+                ("alpha", rule.alpha),
+            ] {
                 share(path(key), value, 1.0)?;
             }
             if rule.sparsity == Some(1.0) {
@@ -259,11 +265,21 @@ impl Recipe {
         if self.model.is_none() {
             return wrong("model", "is missing: name a model file or a network");
         }
-        if self.prune.max_drop.is_none() && self.sparsity().is_none() {
+        if self.prune.max_drop.is_none() && self.sparsity().is_none() && self.prune.alpha.is_none() {
             return wrong(
                 "prune.sparsity",
                 "is missing: give it, or max_drop, or an N:M pattern, or structured alone",
             );
+        }
+        if self.prune.alpha.is_some() {
+            self.check_alpha()?;
+        }
+        if let Some(method) = self.prune.reconstruct
+            && method.0.chooses()
+            && self.prune.pattern.0 == Pattern::Kernel
+        {
+            let problem = format!("{method} does not choose whole kernels: use least-squares, or another pattern");
+            return Err(("prune.reconstruct".into(), problem));
         }
         if self.prune.round_to != 1 && self.prune.structured.is_none() {
             return wrong("prune.round_to", "rounds what prune.structured leaves: give that too");
@@ -327,6 +343,30 @@ impl Recipe {
         Ok(())
     }
 
+    /// Finds what a share of importance cannot be asked for with.
+    fn check_alpha(&self) -> Result<(), Wrong> {
+        let wrong = |path: &str, problem: &str| Err((path.to_owned(), problem.to_owned()));
+        if self.prune.scope.prefix().is_none() {
+            return wrong(
+                "prune.alpha",
+                "is a share of importance: use it with scope = \"importance\"",
+            );
+        }
+        if self.prune.sparsity.is_some() || self.prune.max_drop.is_some() {
+            return wrong(
+                "prune.alpha",
+                "decides the sparsity: leave sparsity and max_drop out, or alpha",
+            );
+        }
+        if self.schedule.kind == Kind::Gradual {
+            return wrong(
+                "prune.alpha",
+                "gives no sparsity that could rise gradually: use kind = \"iterative\", or sparsity",
+            );
+        }
+        Ok(())
+    }
+
     /// Finds rules that match none of a model's layers.
     pub fn check_layers(&self, layers: &[String]) -> Result<(), Wrong> {
         for (index, rule) in self.rule.iter().enumerate() {
@@ -372,6 +412,7 @@ impl Recipe {
                 sparsity: rule.sparsity,
                 bounds,
                 channels: rule.channels,
+                alpha: rule.alpha,
             })
         });
         rules.collect()
@@ -381,11 +422,8 @@ impl Recipe {
     pub fn options(&self, sparsity: Option<f64>) -> PruneOptions {
         let pattern = self.prune.pattern.0;
         PruneOptions {
-            sparsity: if pattern.fixed_sparsity().is_some() {
-                None
-            } else {
-                sparsity
-            },
+            sparsity: sparsity.filter(|_| pattern.fixed_sparsity().is_none() && self.prune.alpha.is_none()),
+            alpha: self.prune.alpha,
             pattern,
             criterion: self.prune.criterion.clone(),
             scope: self.prune.scope,
@@ -399,17 +437,22 @@ impl Recipe {
         }
     }
 
-    /// The phases that lead to a sparsity, after [`Phase::Train`].
+    /// The phases that lead to a sparsity, or to what a share of importance leaves, after [`Phase::Train`].
     pub fn phases(&self, sparsity: f64) -> Vec<Phase> {
+        let target = |sparsity: f64| Some(sparsity).filter(|_| self.prune.alpha.is_none());
         let retrained = |round| self.retrain.as_ref().map(|_| Phase::Retrain { round });
         match self.schedule.kind {
-            Kind::OneShot => [Some(Phase::Prune { round: 1, sparsity }), retrained(1)]
-                .into_iter()
-                .flatten()
-                .collect(),
+            Kind::OneShot => {
+                let sparsity = target(sparsity);
+                let phases = [Some(Phase::Prune { round: 1, sparsity }), retrained(1)];
+                phases.into_iter().flatten().collect()
+            }
             Kind::Iterative => (1..)
                 .zip(rounds(sparsity, self.schedule.rounds))
-                .flat_map(|(round, sparsity)| [Some(Phase::Prune { round, sparsity }), retrained(round)])
+                .flat_map(|(round, sparsity)| {
+                    let sparsity = target(sparsity);
+                    [Some(Phase::Prune { round, sparsity }), retrained(round)]
+                })
                 .flatten()
                 .collect(),
             Kind::Gradual => vec![Phase::Gradual { sparsity }],

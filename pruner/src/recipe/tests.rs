@@ -245,6 +245,34 @@ fn subsets_that_are_never_seen_are_found() {
 }
 
 #[test]
+fn shares_of_importance_are_asked_for_alone() {
+    let complaint = |prune: &str, kind: &str| {
+        let text = format!(
+            "model = \"m\"\n[data]\ntrain = \"d\"\n[prune]\ncriterion = \"nnrelief\"\n{prune}\n[schedule]\nkind = \"{kind}\"\n[retrain]"
+        );
+        read(&text).unwrap().check_complete().err()
+    };
+    let own = "scope = \"importance\"\nalpha = 0.95";
+    assert_eq!(complaint(own, "iterative"), None);
+    assert_eq!(complaint("scope = \"importance\"\nsparsity = 0.5", "gradual"), None);
+    for (prune, kind, remedy) in [
+        ("alpha = 0.95", "one-shot", "scope = \"importance\""),
+        (&format!("{own}\nsparsity = 0.5"), "one-shot", "leave sparsity"),
+        (own, "gradual", "iterative"),
+    ] {
+        let (path, problem) = complaint(prune, kind).unwrap();
+        assert_eq!(path, "prune.alpha");
+        assert!(problem.contains(remedy), "{problem}");
+    }
+    let kernels = format!("{own}\npattern = \"kernel\"\nreconstruct = \"obc\"");
+    assert_eq!(complaint(&kernels, "one-shot").unwrap().0, "prune.reconstruct");
+    // Every round keeps the share of what is left.
+    let text = format!("[prune]\n{own}\n[schedule]\nkind = \"iterative\"\nrounds = 2");
+    let expected = [1, 2].map(|round| Phase::Prune { round, sparsity: None });
+    assert_eq!(read(&text).unwrap().phases(0.0), expected);
+}
+
+#[test]
 fn criteria_whose_samples_are_missing_are_found() {
     let recipe = |text: &str| {
         read(&format!(
@@ -288,7 +316,7 @@ fn phases_are_those_of_the_schedule() {
     let phases = recipe.phases(0.9);
     assert_eq!(phases.len(), 6);
     assert_eq!(phases[5], Phase::Retrain { round: 3 });
-    assert!(matches!(phases[4], Phase::Prune { round: 3, sparsity } if sparsity == 0.9));
+    assert!(matches!(phases[4], Phase::Prune { round: 3, sparsity } if sparsity == Some(0.9)));
     assert_eq!(read("").unwrap().phases(0.5).len(), 1);
 }
 

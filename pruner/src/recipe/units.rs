@@ -182,6 +182,6 @@ macro_rules! text {
 text! {
     Length: "^[0-9]+(ep|it)$";
     Points: "^[0-9]+(\\.[0-9]+)?pp$";
-    PatternText: "^(unstructured|[0-9]+:[0-9]+|(1|2|4|8|16)x(1|2|4|8|16))$";
+    PatternText: "^(unstructured|kernel|[0-9]+:[0-9]+|(1|2|4|8|16)x(1|2|4|8|16))$";
     Rate: "^(ft|lrw|slr|clr|llr|allr|constant|linear|cosine|one-cycle|step:[0-9]+,[0-9.e-]+|multi-step:([0-9]+,)+[0-9.e-]+)$";
 }

@@ -68,10 +68,12 @@ pub fn choose(
         groups.push((group, ranked));
     }
     let removed: Vec<usize> = match scope {
-        Scope::Uniform | Scope::Row | Scope::Erk | Scope::Lamp => groups
-            .iter()
-            .map(|(_, ranked)| prune_count(fraction, ranked.len()))
-            .collect(),
+        Scope::Uniform | Scope::Row | Scope::Erk | Scope::Lamp | Scope::Importance | Scope::ImportanceReference => {
+            groups
+                .iter()
+                .map(|(_, ranked)| prune_count(fraction, ranked.len()))
+                .collect()
+        }
         Scope::Global => {
             let ranked: Vec<&[(f64, usize)]> = groups.iter().map(|(_, ranked)| ranked.as_slice()).collect();
             pooled(&ranked, fraction)

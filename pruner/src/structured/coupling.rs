@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use secateur_format::graph::{Graph, GraphError};
+use secateur_format::graph::{Graph, GraphError, NodeDef};
 use secateur_format::{Shape, TensorId, ValueId};
 
 use super::classes::Classes;
@@ -32,6 +32,14 @@ pub struct Slices {
     pub axis: Axis,
     /// One channel per entry of the axis.
     pub channels: Vec<usize>,
+}
+
+impl Slices {
+    /// Whether they are the columns with which a linear or convolution reads channels.
+    pub(super) fn reads(&self, nodes: &[NodeDef]) -> bool {
+        let weight = nodes.get(self.node).and_then(|node| node.op.weight());
+        self.axis == Axis::Cols && weight == Some(self.tensor)
+    }
 }
 
 /// Channels that occur in the same values: they compete, and one of them stays.

@@ -9,6 +9,7 @@ mod propagate;
 mod remove;
 #[cfg(test)]
 mod tests;
+mod unused;
 
 use secateur_format::graph::{Graph, GraphError};
 use thiserror::Error;
@@ -17,6 +18,7 @@ pub use choose::{choose, scores};
 pub use coupling::{Axis, Coupling, Group, Slices};
 pub use permute::permute;
 pub use remove::remove;
+pub use unused::unused;
 
 use crate::calibrate::Calibration;
 use crate::criterion::{Criterion, CriterionError};
@@ -176,8 +178,8 @@ impl Removal {
     /// one will.
     pub fn disconnect(&self, graph: &mut Graph) {
         let Graph { nodes, tensors, .. } = graph;
-        for slices in self.coupling.slices.iter().filter(|slices| slices.axis == Axis::Cols) {
-            let reads = nodes.get(slices.node).and_then(|node| node.op.weight()) == Some(slices.tensor);
+        for slices in &self.coupling.slices {
+            let reads = slices.reads(nodes);
             let Some(tensor) = tensors.get_mut(usize::from(slices.tensor.0)).filter(|_| reads) else {
                 continue;
             };

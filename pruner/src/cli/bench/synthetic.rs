@@ -37,6 +37,7 @@ impl SyntheticArgs {
         let mut graph = graph.clone();
         let options = PruneOptions {
             sparsity: self.synthetic_sparsity,
+            alpha: None,
             pattern: self.pattern.unwrap_or(Pattern::Unstructured),
             criterion: Criterion::default(),
             scope: Scope::Uniform,
@@ -73,6 +74,7 @@ fn spared(graph: &Graph) -> Result<Vec<Rule>, CliError> {
             let name = format!("^{}$", regex::escape(&layer.name));
             Ok(Rule {
                 layers: Regex::new(&name).map_err(CliError::usage)?,
+                alpha: None,
                 sparsity: Some(0.0),
                 bounds: None,
                 channels: None,

@@ -29,4 +29,5 @@ registry! {
     movement,
     fisher,
     woodfisher,
+    nnrelief,
 }

@@ -29,11 +29,11 @@ impl Runner<'_> {
         }
     }
 
-    fn prune(&mut self, index: usize, round: u32, sparsity: f64, state: &mut State) -> Result<(), RunError> {
+    fn prune(&mut self, index: usize, round: u32, sparsity: Option<f64>, state: &mut State) -> Result<(), RunError> {
         // Channels were removed before the first round, not in a phase of their own.
         let before = size(if round == 1 { &self.dense } else { state.graph() })?;
         let calibration = self.calibration();
-        let options = self.recipe.options(Some(sparsity));
+        let options = self.recipe.options(sparsity);
         let permuted = self.permute(&options, state)?;
         let dense = state.graph().clone();
         set_masks(state, &options, calibration.as_ref())?;

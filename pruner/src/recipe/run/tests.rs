@@ -57,7 +57,7 @@ fn retraining_goes_on_from_where_the_weights_are_rewound_to() {
     let mut state = State::new(model.graph.clone()).unwrap();
     runner.phase(0, Phase::Train, &mut state).unwrap();
     let (round, sparsity) = (1, 0.6);
-    runner.phase(1, Phase::Prune { round, sparsity }, &mut state).unwrap();
+    runner.phase(1, Phase::Prune { round, sparsity: Some(sparsity) }, &mut state).unwrap();
     runner.next(1, &mut state).unwrap();
     let mut expected = state.clone();
     runner.phase(2, Phase::Retrain { round }, &mut state).unwrap();
@@ -93,7 +93,11 @@ fn rewinding_gives_kept_weights_their_old_values_and_forgets_the_optimiser() {
         runner.phase(0, Phase::Train, &mut state).unwrap();
         assert_ne!(state.graph(), &model.graph);
         let (round, sparsity) = (1, 0.6);
-        runner.phase(1, Phase::Prune { round, sparsity }, &mut state).unwrap();
+        let phase = Phase::Prune {
+            round,
+            sparsity: Some(sparsity),
+        };
+        runner.phase(1, phase, &mut state).unwrap();
         runner.next(1, &mut state).unwrap();
 
         // What the weights were after so many steps, by another way.

@@ -52,6 +52,7 @@ proptest! {
                 match removal.pattern {
                     Pattern::Nm { .. } => prop_assert!(mask.chunks(4).all(|group| pruned(group) == 2)),
                     Pattern::Unstructured => prop_assert_eq!(pruned(&mask), removal.units),
+                    Pattern::Kernel => unreachable!("no method chooses kernels"),
                     Pattern::Block { .. } => {
                         prop_assert_eq!(pruned(&mask), 4 * removal.units);
                         for (i, j) in (0..rows).flat_map(|i| (0..cols).map(move |j| (i, j))) {

@@ -37,6 +37,7 @@ fn rule(layers: &str, sparsity: f64) -> Rule {
         sparsity: Some(sparsity),
         bounds: None,
         channels: None,
+        alpha: None,
     }
 }
 
