@@ -298,6 +298,12 @@ mod tests {
     }
 
     #[test]
+    fn a_fraction_is_of_what_is_left() {
+        // algorithms.md 5.1: a fifth of 10 units, three times.
+        assert_eq!([10, 8, 6].map(|left| prune_count(0.2, left)), [2, 2, 1]);
+    }
+
+    #[test]
     fn blocks_are_ranked_by_their_norm() {
         let l = layer("a", 2, 4);
         let weights = [3.0, 1.0, 0.0, 4.0, 0.0, 1.0, 2.5, 0.0];

@@ -59,6 +59,7 @@ pub fn overlap(first: impl IntoIterator<Item = bool>, second: impl IntoIterator<
 mod tests {
     use super::*;
 
+    /// algorithms.md 5.1
     #[test]
     fn jaccard_is_shared_over_all_that_is_kept() {
         let bits = |bits: [u8; 6]| bits.map(|bit| bit == 1);
@@ -67,5 +68,12 @@ mod tests {
         // Densities of a half: 0.25 / 0.75.
         assert!((found.chance() - 1.0 / 3.0).abs() < 1e-12);
         assert_eq!(Overlap::default().jaccard(), 1.0);
+        let fifth = Overlap {
+            weights: 10,
+            first: 2,
+            second: 2,
+            both: 0,
+        };
+        assert!((fifth.chance() - 0.111_111).abs() < 1e-6);
     }
 }

@@ -13,7 +13,7 @@ use crate::schedule::{Cut, Original, Retraining, rounds};
 use crate::source::nearest::suggestion;
 use crate::structured::ChannelOptions;
 use crate::train::{
-    Adam, Augment, Distillation, Init, Loss, Optimizer as Engine, Plan, Schedule, Shape, Statistics, Take, zoo,
+    Adam, Augment, Distillation, Init, Loss, Optimizer as Engine, Plan, Schedule, Shape, Statistics, Subset, Take, zoo,
 };
 
 /// A part of a run, between two states that are kept.
@@ -223,18 +223,8 @@ impl Recipe {
         for (class, &value) in &self.data.shares {
             share(format!("data.shares.{class}"), Some(value), 1.0)?;
         }
-        match &self.data.subset {
-            Some(subset) if subset.size == 0 => return wrong("data.subset.size", "must be at least 1"),
-            Some(subset) if (subset.take == Take::Random) == subset.scores.is_some() => {
-                return wrong(
-                    "data.subset.scores",
-                    "is for take = \"easiest\" and \"hardest\", which need it: see `secateur difficulty`",
-                );
-            }
-            _ => {}
-        }
-        if self.schedule.resume && self.schedule.between != Between::Rewind {
-            return wrong("schedule.resume", "is for between = \"rewind\"");
+        if self.data.subset.as_ref().is_some_and(|subset| subset.size == 0) {
+            return wrong("data.subset.size", "must be at least 1");
         }
         if let Err(error) = self.export.encoding.parse::<EncodingChoice>() {
             return wrong("export.encoding", &error);
@@ -324,6 +314,16 @@ impl Recipe {
                 "data.subset",
                 "is for [train], until schedule.rewind_to: that is missing, or nothing comes before it",
             );
+        }
+        let unsound = |subset: &Subset| (subset.take != Take::Random) != subset.scores.is_some();
+        if self.data.subset.as_ref().is_some_and(unsound) {
+            return wrong(
+                "data.subset.scores",
+                "is for take = \"easiest\" and \"hardest\", which need it: see `secateur difficulty`",
+            );
+        }
+        if self.schedule.resume && !rewinds {
+            return wrong("schedule.resume", "is for between = \"rewind\"");
         }
         if rewinds && self.train.is_none() && !to_beginning {
             return wrong(

@@ -3,7 +3,7 @@
 //! What is made small is `J + Σ λ_a |J_a − J|`, J the mean loss of all samples and J_a that of class a. After each epoch
 //! `λ_a` rises by `rate · |J_a − J|`, both as they were seen in the epoch. In the next, the loss of a sample of class a
 //! has the weight `1 − Σ λ_b s_b + λ_a s_a / share_a`, s the signs of the differences: then batches of any composition
-//! have, on average, the gradient of the sum.
+//! have, on average, the gradient of the sum. A weight below 0 would teach mistakes, and is 0.
 
 /// What a training keeps of the classes.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -26,9 +26,11 @@ impl Equalizer {
     pub(super) fn weights(&self, shares: &[f64]) -> Vec<f64> {
         let signed = |class: &Class| class.multiplier * class.gap.signum();
         let all: f64 = self.0.iter().map(signed).sum();
-        // A class that was not seen has no multiplier.
-        let own =
-            |(index, share): (usize, &f64)| 1.0 - all + self.0.get(index).map_or(0.0, |class| signed(class) / share);
+        let own = |(index, share): (usize, &f64)| {
+            // A class that was not seen has no multiplier.
+            let own = self.0.get(index).map_or(0.0, |class| signed(class) / share);
+            f64::max(1.0 - all + own, 0.0)
+        };
         shares.iter().enumerate().map(own).collect()
     }
 
@@ -125,6 +127,16 @@ mod tests {
             let weighted = mean([0, 1, 2].map(|class| weights[class] * losses[class]));
             assert!((weighted - expected).abs() < 1e-12, "{weighted} instead of {expected}");
         }
+    }
+
+    #[test]
+    fn no_loss_is_made_greater() {
+        let mut found = Equalizer::default();
+        for (class, loss) in [(0, 0.0), (1, 10.0)] {
+            found.add(class, loss);
+        }
+        found.end_epoch(0.5);
+        assert_eq!(found.weights(&[0.5, 0.5]), [0.0, 6.0]);
     }
 
     #[test]

@@ -237,19 +237,17 @@ impl<'d> Trainer<'d> {
             let step = state.position.step;
             let diet = self.diet.as_ref().filter(|diet| step < diet.steps);
             let seen = diet.map_or(count, |diet| diet.samples.len());
-            let (epoch, batch) = (
-                step / self.plan.steps_per_epoch(seen),
-                step % self.plan.steps_per_epoch(seen),
-            );
-            if ordered != Some((seen, epoch)) {
-                ordered = Some((seen, epoch));
+            let batches = self.plan.steps_per_epoch(seen);
+            let epoch = step / batches;
+            if ordered != Some((diet.is_some(), epoch)) {
+                ordered = Some((diet.is_some(), epoch));
                 indices = order(self.plan.seed, epoch, seen);
                 if let Some(diet) = diet {
                     indices.iter_mut().for_each(|index| *index = diet.samples[*index]);
                 }
             }
             hooks.before_step(state, step)?;
-            let first = batch as usize * self.plan.batch;
+            let first = (step % batches) as usize * self.plan.batch;
             let batch = &indices[first..seen.min(first + self.plan.batch)];
             let rate = self.plan.schedule.at(step, steps);
             let sums = self.step(state, epoch, batch, rate);
@@ -270,7 +268,7 @@ impl<'d> Trainer<'d> {
                 if let Some(rate) = self.plan.equalize {
                     state.equalizer.end_epoch(rate);
                 }
-                hooks.after_epoch(state, epoch + 1, seen)?;
+                hooks.after_epoch(state, state.position.step / per_epoch, seen)?;
             }
             if hooks.after_step(state, &progress).is_break() {
                 return Ok(Ending::Stopped);

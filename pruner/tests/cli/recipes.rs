@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{DATA, Folder, MODEL, OTHER, WEIGHTS, bytes, number};
+use crate::support::{DATA, Folder, MODEL, ONNX, OTHER, WEIGHTS, bytes, number};
 
 const TRAIN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/digits/digits.safetensors");
 
@@ -360,7 +360,7 @@ fn impact_and_dimension_are_of_the_network_before_and_after() {
     }
     assert!(
         folder
-            .fails(2, &["dimension", "d.sct", OTHER, "--data", DATA])
+            .fails(2, &["dimension", "d.sct", ONNX, "--data", DATA])
             .contains("other layers")
     );
 }
@@ -389,7 +389,7 @@ fn masks_of_runs_are_compared_over_rounds() {
     let found = folder.json(&["masks", "a", "--svg", "s.svg"]);
     assert_eq!(found["rounds"].as_array().unwrap().len(), 2);
     let conv = &found["layers"][0];
-    assert_eq!(number(&conv["structure"]["kernels"], "count"), 8.0);
+    assert_eq!(number(&conv["structure"]["kernels"], "count"), 16.0);
     // Rewound to step 5, trained again: near where they began, but not there.
     let moved = number(&found["all"]["stability"], "displacement");
     assert!(moved > 0.0 && moved < 1.0, "{moved}");

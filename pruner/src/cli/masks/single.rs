@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use secateur_format::graph::Graph;
 use serde_json::{Value, json};
 
 use super::{Kept, Masked, weights};
@@ -12,99 +13,81 @@ use crate::layer::Layer;
 use crate::mask::{Stability, Structure, Units, structure};
 use crate::save::{Overwrite, write_file};
 
-/// What is told of a layer, or of all.
+/// What is told of a layer, or of several together.
 #[derive(Clone, Copy, Default)]
 struct Anatomy {
     weights: usize,
     kept: usize,
     /// Of convolutions.
     structure: Option<Structure>,
-    /// Of runs.
+    /// Since `initial`.
     stability: Option<Stability>,
 }
 
 impl Anatomy {
-    fn new(masked: &Masked, layer: &Layer, kept: &[bool]) -> Self {
-        let stability = masked.initial.as_ref().map(|initial| {
-            let mut found = Stability::default();
-            found.add(weights(initial, layer), weights(&masked.graph, layer), kept);
-            found
-        });
-        Self {
-            weights: kept.len(),
-            kept: kept.iter().filter(|&&kept| kept).count(),
-            structure: (layer.op == "conv2d").then(|| structure(layer, kept)),
-            stability,
+    /// Of the layers of these numbers.
+    fn of(masked: &Masked, layers: &[usize], kept: &Kept, initial: Option<&Graph>) -> Self {
+        let mut found = Self::default();
+        for &index in layers {
+            let (layer, kept) = (&masked.layers[index], &kept[index]);
+            found.weights += kept.len();
+            found.kept += kept.iter().filter(|&&kept| kept).count();
+            if convolves(layer) {
+                found.structure.get_or_insert_default().add(&structure(layer, kept));
+            }
+            if let Some(initial) = initial {
+                let stability = found.stability.get_or_insert_default();
+                stability.add(weights(initial, layer), weights(&masked.graph, layer), kept);
+            }
         }
+        found
     }
 
     fn sparsity(&self) -> f64 {
-        1.0 - self.kept as f64 / self.weights.max(1) as f64
+        (self.weights - self.kept) as f64 / self.weights.max(1) as f64
     }
 }
 
+fn convolves(layer: &Layer) -> bool {
+    layer.op == "conv2d"
+}
+
 pub(super) fn show(masked: &Masked, svg: Option<&Path>, out: &Output) -> Result<(), CliError> {
-    let layers = masked.layers.iter().zip(&masked.kept);
-    let layers: Vec<(&str, Anatomy)> = layers
-        .map(|(layer, kept)| (layer.name.as_str(), Anatomy::new(masked, layer, kept)))
+    let of = |layers: &[usize]| Anatomy::of(masked, layers, &masked.kept, masked.initial.as_ref());
+    let numbers: Vec<usize> = (0..masked.layers.len()).collect();
+    let names = masked.layers.iter().map(|layer| layer.name.as_str());
+    let layers: Vec<(&str, Anatomy)> = names.zip(numbers.iter().map(|&layer| of(&[layer]))).collect();
+    let all = of(&numbers);
+    let convolutions: Vec<usize> = numbers
+        .into_iter()
+        .filter(|&layer| convolves(&masked.layers[layer]))
         .collect();
-    let all = all(masked, &layers);
-    let last = [masked.kept.clone()];
-    let rounds = if masked.rounds.is_empty() {
-        &last
-    } else {
-        masked.rounds.as_slice()
-    };
-    let rounds: Vec<(f64, Structure)> = rounds.iter().map(|kept| convolutions(masked, kept)).collect();
+    let round = |kept: &Kept| Anatomy::of(masked, &convolutions, kept, None);
+    let rounds: Vec<Anatomy> = masked.rounds.iter().map(round).collect();
     if let Some(path) = svg {
-        if all.structure.is_none() {
+        if convolutions.is_empty() {
             return Err(CliError::usage(format!(
                 "--svg draws the structure of convolutions, and {} has none",
                 masked.name
             )));
         }
-        write_file(path, chart(&rounds).as_bytes(), Overwrite::Replace).map_err(|error| CliError::io(path, &error))?;
+        let drawn = if rounds.is_empty() {
+            vec![round(&masked.kept)]
+        } else {
+            rounds.clone()
+        };
+        write_file(path, chart(&drawn).as_bytes(), Overwrite::Replace).map_err(|error| CliError::io(path, &error))?;
     }
     let json = json!({
         "model": masked.name,
         "layers": layers.iter().map(|(name, found)| row(name, found)).collect::<Vec<_>>(),
         "all": row("all", &all),
-        "rounds": (1..).zip(&rounds).take(masked.rounds.len()).map(|(round, (sparsity, found))| json!({
-            "round": round, "sparsity": sparsity, "structure": json_of(found),
+        "rounds": (1..).zip(&rounds).map(|(round, found)| json!({
+            "round": round, "sparsity": found.sparsity(), "structure": found.structure.as_ref().map(json_of),
         })).collect::<Vec<_>>(),
     });
     out.result(&json, || text(&layers, &all))?;
     Ok(())
-}
-
-fn all(masked: &Masked, layers: &[(&str, Anatomy)]) -> Anatomy {
-    let mut all = Anatomy::default();
-    for (_, layer) in layers {
-        all.weights += layer.weights;
-        all.kept += layer.kept;
-        if let Some(own) = &layer.structure {
-            all.structure.get_or_insert_default().add(own);
-        }
-    }
-    if let Some(initial) = &masked.initial {
-        let found = all.stability.get_or_insert_default();
-        for (layer, kept) in masked.layers.iter().zip(&masked.kept) {
-            found.add(weights(initial, layer), weights(&masked.graph, layer), kept);
-        }
-    }
-    all
-}
-
-/// The sparsity of all convolutions together, and their structure.
-fn convolutions(masked: &Masked, kept: &Kept) -> (f64, Structure) {
-    let (mut found, mut weights, mut zeros) = (Structure::default(), 0, 0);
-    let convolutions = masked.layers.iter().zip(kept).filter(|(layer, _)| layer.op == "conv2d");
-    for (layer, kept) in convolutions {
-        found.add(&structure(layer, kept));
-        weights += kept.len();
-        zeros += kept.iter().filter(|kept| !**kept).count();
-    }
-    (zeros as f64 / f64::max(weights as f64, 1.0), found)
 }
 
 fn json_of(found: &Structure) -> Value {
@@ -158,7 +141,7 @@ fn text(layers: &[(&str, Anatomy)], all: &Anatomy) -> String {
 }
 
 /// Two lines for each kind of unit: the share that is zero, and what it would be by chance.
-fn chart(rounds: &[(f64, Structure)]) -> String {
+fn chart(rounds: &[Anatomy]) -> String {
     let kinds: [(&str, fn(&Structure) -> Units); 3] = [
         ("filters", |found| found.filters),
         ("input channels", |found| found.inputs),
@@ -169,7 +152,7 @@ fn chart(rounds: &[(f64, Structure)]) -> String {
             name,
             points: rounds
                 .iter()
-                .map(|(sparsity, found)| (*sparsity, value(&units(found))))
+                .map(|found| (found.sparsity(), value(&units(&found.structure.unwrap_or_default()))))
                 .collect(),
             marked: Vec::new(),
         };

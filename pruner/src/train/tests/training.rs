@@ -10,7 +10,7 @@ use crate::data::{Dataset, Preprocess};
 use crate::layer::layers;
 use crate::train::{
     Adam, Augment, Decay, Diet, Distillation, Ending, Hooks, Init, Loss, Optimizer, Plan, Progress, Samples, Schedule,
-    State, Statistics, TrainError, Trainer, cut, evaluate, zoo,
+    State, Statistics, Sums, TrainError, Trainer, cut, evaluate, zoo,
 };
 
 /// Noise with a class in its brightness.
@@ -188,6 +188,16 @@ impl Hooks for StopAfter {
     }
 }
 
+/// The epochs that ended.
+struct Epochs(Vec<u64>);
+
+impl Hooks for Epochs {
+    fn after_epoch(&mut self, _: &State, epoch: u64, _: Sums) -> Result<(), TrainError> {
+        self.0.push(epoch);
+        Ok(())
+    }
+}
+
 #[test]
 fn a_diet_is_what_the_first_steps_see_and_no_other() {
     let dataset = data(72);
@@ -207,7 +217,9 @@ fn a_diet_is_what_the_first_steps_see_and_no_other() {
     });
     let begun = || State::new(network()).unwrap();
     let (mut whole, mut pieces) = (begun(), begun());
-    assert_eq!(train(&dataset, diet.clone(), &mut whole, &mut ()), Ending::Finished);
+    let mut epochs = Epochs(Vec::new());
+    train(&dataset, diet.clone(), &mut whole, &mut epochs);
+    assert_eq!(epochs.0, [1, 2, 3]);
     // 7 steps of the few, the rest of all; what was seen of the epoch is of no consequence for the weights.
     train(&few, None, &mut pieces, &mut StopAfter(7));
     assert_eq!(train(&dataset, None, &mut pieces, &mut ()), Ending::Finished);
