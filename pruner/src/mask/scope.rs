@@ -23,6 +23,19 @@ pub enum Scope {
     Lamp,
 }
 
+impl Scope {
+    /// What recipes call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Uniform => "uniform",
+            Self::Row => "row",
+            Self::Global => "global",
+            Self::Erk => "erk",
+            Self::Lamp => "lamp",
+        }
+    }
+}
+
 /// The least and the greatest sparsity of a layer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bounds {

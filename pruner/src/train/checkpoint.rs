@@ -15,6 +15,9 @@ use crate::save::{Overwrite, write_file};
 /// The numbers that are no weights: updates, step, seen, correct and the bits of the loss.
 const NUMBERS: &str = "numbers.1";
 
+/// Before the names of what methods keep.
+const MEMORY: &str = "memory.";
+
 /// Why a checkpoint cannot be written or read.
 #[derive(Debug, Error)]
 pub enum CheckpointError {
@@ -85,6 +88,10 @@ impl State {
                 parts.push((format!("{index}.mask"), Dtype::BOOL, bytes));
             }
         }
+        for (name, values) in &self.memory {
+            let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            parts.push((format!("{MEMORY}{name}"), Dtype::F32, bytes));
+        }
         let Position { step, epoch } = self.position;
         let numbers = [self.updates, step, epoch.seen, epoch.correct, epoch.loss.to_bits()];
         parts.push((
@@ -141,6 +148,11 @@ impl State {
                 state.masks[index] = Some(mask);
             }
             tensor.data = values;
+        }
+        for name in file.names() {
+            if let Some(own) = name.strip_prefix(MEMORY) {
+                state.memory.insert(own.to_owned(), floats(name)?);
+            }
         }
         let numbers: Vec<u64> = {
             let chunks = read(NUMBERS, Dtype::U64)?.as_chunks().0;

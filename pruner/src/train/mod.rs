@@ -46,7 +46,7 @@ pub(crate) use patches::Patches;
 pub use run::{Run, RunError, Setup};
 pub use schedule::{Decay, Schedule};
 pub use shape::Shape;
-pub use state::{Position, State};
+pub use state::{Memory, Position, State, sparsity};
 pub use trainer::{Ending, Hooks, Plan, Progress, TrainError, Trainer};
 
 #[cfg(test)]

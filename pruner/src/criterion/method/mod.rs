@@ -30,3 +30,5 @@ registry! {
     fisher,
     woodfisher,
 }
+
+pub(crate) use random::uniform;
