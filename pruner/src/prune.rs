@@ -10,7 +10,7 @@ use secateur_format::graph::{Graph, GraphError, Tensor};
 use thiserror::Error;
 
 use crate::calibrate::Calibration;
-use crate::criterion::{Criterion, CriterionError, Subject};
+use crate::criterion::{Criterion, CriterionError, Scores, Subject, Unit};
 use crate::layer::{Layer, layers};
 use crate::mask::{Bounds, Extents, Guard, Pattern, Pool, Quota, Scope, erk, select};
 
@@ -143,6 +143,9 @@ pub enum PruneError {
     /// The criterion cannot score the model.
     #[error(transparent)]
     Criterion(#[from] CriterionError),
+    /// The training does not suit the method that prunes during it.
+    #[error("{0}")]
+    Training(String),
     /// LAMP divides by sums of scores.
     #[error("{criterion} gives scores below zero, which scope lamp cannot compare: use another scope")]
     Signed {
@@ -194,12 +197,8 @@ pub fn apply(graph: &mut Graph, masks: &Masks) {
 /// # Errors
 /// A [`PruneError`].
 pub fn prunable(graph: &Graph, options: &PruneOptions) -> Result<Vec<TensorId>, PruneError> {
-    let (layers, decisions) = decisions(graph, options)?;
-    let pruned = layers
-        .iter()
-        .zip(decisions)
-        .filter(|(_, decision)| decision.pattern.is_some());
-    Ok(pruned.map(|(layer, _)| layer.tensor).collect())
+    let quotas = Quotas::new(graph, options)?;
+    Ok(quotas.layers().iter().map(|layer| layer.tensor).collect())
 }
 
 /// Chooses the weights that stay, by the scores of those of `graph`; what `pruned` masks already stays
@@ -213,25 +212,19 @@ pub fn choose<'m>(
     options: &PruneOptions,
     calibration: Option<&Calibration<'_>>,
 ) -> Result<(Masks, PruneReport), PruneError> {
-    let (layers, decisions) = decisions(graph, options)?;
+    let quotas = Quotas::new(graph, options)?;
     let criterion = match options.scope {
         // LAMP is of squares.
         Scope::Lamp if options.criterion == Criterion::default() => Criterion::named("l2").unwrap_or_default(),
         _ => options.criterion.clone(),
     };
     let rounds = match options.pattern.fixed_sparsity() {
-        _ if decisions.iter().all(|decision| decision.pattern.is_none()) => 0,
+        _ if quotas.layers().is_empty() => 0,
         Some(_) => 1,
         None => criterion.rounds(),
     };
-    let chosen: Vec<(&Layer, &Decision, Pattern)> = layers
-        .iter()
-        .zip(&decisions)
-        .filter_map(|(layer, decision)| Some((layer, decision, decision.pattern?)))
-        .collect();
-    let scored: Vec<Layer> = chosen.iter().map(|(layer, ..)| (*layer).clone()).collect();
     let mut masks: Masks = Vec::new();
-    for layer in &scored {
+    for layer in quotas.layers() {
         let kept = pruned(layer.tensor).map_or_else(|| vec![true; layer.weights()], <[bool]>::to_vec);
         masks.push((layer.tensor, kept));
     }
@@ -239,11 +232,11 @@ pub fn choose<'m>(
     for round in 1..=rounds {
         let subject = Subject {
             graph: &left,
-            layers: &scored,
+            layers: quotas.layers(),
             calibration,
             seed: options.seed,
         };
-        let scores = criterion.scores(&subject)?;
+        let mut scores = criterion.scores(&subject)?;
         if options.scope == Scope::Lamp
             && scores
                 .iter()
@@ -253,39 +246,17 @@ pub fn choose<'m>(
             let criterion = criterion.method().name;
             return Err(PruneError::Signed { criterion });
         }
+        for (scores, (_, mask)) in scores.iter_mut().zip(&masks) {
+            let gone = scores.iter_mut().zip(mask).filter(|(_, keep)| !**keep);
+            gone.for_each(|(score, _)| *score = f64::NEG_INFINITY);
+        }
         // Densities fall exponentially, to what was asked for (arXiv 2006.05467).
         let share = f64::from(round) / f64::from(rounds);
-        let part = |sparsity: f64| {
-            if round == rounds {
-                sparsity
-            } else {
-                1.0 - (1.0 - sparsity).powf(share)
-            }
-        };
-        let scored = chosen.iter().zip(scores).zip(&masks);
-        let quotas: Vec<Quota<'_>> = scored
-            .map(|((&(layer, decision, pattern), mut scores), (_, mask))| {
-                let gone = scores.iter_mut().zip(mask).filter(|(_, keep)| !**keep);
-                gone.for_each(|(score, _)| *score = f64::NEG_INFINITY);
-                Quota {
-                    layer,
-                    pattern,
-                    sparsity: part(decision.sparsity),
-                    scores,
-                    unit: criterion.unit(),
-                    pool: decision.pool,
-                    bounds: Bounds {
-                        min: part(decision.bounds.min),
-                        max: part(decision.bounds.max),
-                    },
-                    last: layers.last() == Some(layer),
-                }
-            })
-            .collect();
+        let built = quotas.build(scores, criterion.unit(), share);
         let found = match options.scope.prefix() {
-            Some(prefix) => importance::select(graph, &pruned, &chosen, quotas, prefix, &mut biases),
+            Some(prefix) => importance::select(graph, &pruned, &quotas.chosen(), built, prefix, &mut biases),
             None => {
-                let (found, acted) = select(&quotas);
+                let (found, acted) = select(&built);
                 guards = acted;
                 found
             }
@@ -296,11 +267,90 @@ pub fn choose<'m>(
         apply(left.to_mut(), &masks);
     }
     if options.scope.prefix().is_some() {
-        importance::propagate(left.to_mut(), &scored, &mut masks, biases)?;
+        importance::propagate(left.to_mut(), quotas.layers(), &mut masks, biases)?;
     }
-    let mut report = report(&layers, decisions, &guards);
+    let mut report = report(&quotas.all, quotas.decisions, &guards);
     report.recount(&left)?;
     Ok((masks, report))
+}
+
+/// How much of each layer goes, by rules, scope and pattern. Scores then say which weights.
+#[derive(Clone)]
+pub struct Quotas {
+    all: Vec<Layer>,
+    decisions: Vec<Decision>,
+    pruned: Vec<Layer>,
+}
+
+impl Quotas {
+    /// Those of a graph.
+    ///
+    /// # Errors
+    /// A [`PruneError`].
+    pub fn new(graph: &Graph, options: &PruneOptions) -> Result<Self, PruneError> {
+        let (all, decisions) = decisions(graph, options)?;
+        let pruned = all
+            .iter()
+            .zip(&decisions)
+            .filter(|(_, decision)| decision.pattern.is_some());
+        Ok(Self {
+            pruned: pruned.map(|(layer, _)| layer.clone()).collect(),
+            all,
+            decisions,
+        })
+    }
+
+    /// The layers that are pruned.
+    pub fn layers(&self) -> &[Layer] {
+        &self.pruned
+    }
+
+    /// The same with other patterns.
+    pub(crate) fn with_patterns(&self, pattern: impl Fn(&Layer, Pattern) -> Pattern) -> Self {
+        let mut changed = self.clone();
+        for (layer, decision) in changed.all.iter().zip(&mut changed.decisions) {
+            decision.pattern = decision.pattern.map(|own| pattern(layer, own));
+        }
+        changed
+    }
+
+    /// Chooses the weights that stay, by a vector of scores for each of [`Quotas::layers`], to densities that are
+    /// those asked for to the power of `share`; see [`select`].
+    pub fn select(&self, scores: Scores, unit: Unit, share: f64) -> (Vec<Vec<bool>>, Vec<Guard>) {
+        select(&self.build(scores, unit, share))
+    }
+
+    fn build(&self, scores: Scores, unit: Unit, share: f64) -> Vec<Quota<'_>> {
+        let part = |sparsity: f64| {
+            if share == 1.0 {
+                sparsity
+            } else {
+                1.0 - (1.0 - sparsity).powf(share)
+            }
+        };
+        let quota = |((layer, decision, pattern), scores): ((_, &Decision, _), _)| Quota {
+            layer,
+            pattern,
+            sparsity: part(decision.sparsity),
+            scores,
+            unit,
+            pool: decision.pool,
+            bounds: Bounds {
+                min: part(decision.bounds.min),
+                max: part(decision.bounds.max),
+            },
+            last: self.all.last() == Some(layer),
+        };
+        self.chosen().into_iter().zip(scores).map(quota).collect()
+    }
+
+    /// The layers that are pruned, each with what is done to it.
+    fn chosen(&self) -> Vec<(&Layer, &Decision, Pattern)> {
+        let decided = self.all.iter().zip(&self.decisions);
+        decided
+            .filter_map(|(layer, decision)| Some((layer, decision, decision.pattern?)))
+            .collect()
+    }
 }
 
 /// The layers of a graph, and what is done to each.
@@ -352,6 +402,7 @@ fn share_out(layers: &[Layer], decisions: &mut [Decision], target: f64) {
 }
 
 /// What is done to one layer.
+#[derive(Clone)]
 struct Decision {
     pattern: Option<Pattern>,
     sparsity: f64,

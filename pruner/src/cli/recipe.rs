@@ -7,8 +7,10 @@ use serde_json::{Value, json};
 
 use super::error::CliError;
 use super::output::{Output, table};
-use crate::criterion::{METHODS, Method};
+use crate::criterion::{self, METHODS};
+use crate::dynamic;
 use crate::recipe::{Layer, PRESETS, Recipe, parse, preset, schema};
+use crate::registry::{Entry, Setting};
 use crate::source::nearest::suggestion;
 
 #[derive(Debug, Args)]
@@ -19,7 +21,7 @@ pub(super) struct RecipeArgs {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// List the presets, and the criteria
+    /// List the presets, the criteria, and the methods that prune while a network trains
     List,
     /// Print a preset, or a recipe with nothing left out
     Show {
@@ -43,12 +45,16 @@ pub(super) fn run(args: &RecipeArgs, out: &Output) -> Result<(), CliError> {
                 .map(|preset| json!({ "name": preset.name, "purpose": preset.purpose() }))
                 .collect();
             let criteria: Vec<_> = METHODS.iter().map(criterion_json).collect();
-            out.result(&json!({ "presets": presets, "criteria": criteria }), || {
-                let rows = PRESETS
-                    .iter()
-                    .map(|preset| vec![preset.name.to_owned(), preset.purpose().to_owned()]);
-                table(&["preset", "what it does"], 2, rows) + "\n" + &criteria_text()
-            })?;
+            let methods: Vec<_> = dynamic::METHODS.iter().map(dynamic_json).collect();
+            out.result(
+                &json!({ "presets": presets, "criteria": criteria, "dynamic": methods }),
+                || {
+                    let rows = PRESETS
+                        .iter()
+                        .map(|preset| vec![preset.name.to_owned(), preset.purpose().to_owned()]);
+                    table(&["preset", "what it does"], 2, rows) + "\n" + &criteria_text() + "\n" + &dynamic_text()
+                },
+            )?;
         }
         Action::Show { recipe } => {
             let layer = layer(recipe)?;
@@ -71,15 +77,27 @@ pub(super) fn run(args: &RecipeArgs, out: &Output) -> Result<(), CliError> {
     Ok(())
 }
 
-fn criterion_json(method: &Method) -> Value {
-    let settings = method.settings.iter().map(|setting| {
+fn criterion_json(method: &criterion::Method) -> Value {
+    json!({
+        "name": method.name, "aliases": method.aliases, "needs": method.needs, "summary": method.summary,
+        "source": method.source, "settings": settings_json(method.settings),
+    })
+}
+
+fn dynamic_json(method: &dynamic::Method) -> Value {
+    let scopes: Vec<_> = method.scopes.iter().map(|scope| scope.name()).collect();
+    json!({
+        "name": method.name, "patterns": method.patterns.text(), "scopes": scopes, "summary": method.summary,
+        "source": method.source, "settings": settings_json(method.settings),
+    })
+}
+
+fn settings_json(settings: &[Setting]) -> Vec<Value> {
+    let settings = settings.iter().map(|setting| {
         let default = toml::Value::from(setting.default());
         json!({ "name": setting.name, "default": default, "help": setting.help, "ours": setting.ours })
     });
-    json!({
-        "name": method.name, "aliases": method.aliases, "needs": method.needs, "summary": method.summary,
-        "source": method.source, "settings": settings.collect::<Vec<_>>(),
-    })
+    settings.collect()
 }
 
 /// A table of criteria, and one of their settings.
@@ -88,21 +106,42 @@ fn criteria_text() -> String {
         let cells = [method.name, method.needs.text(), method.summary, method.source];
         cells.map(str::to_owned).to_vec()
     });
-    let settings = METHODS.iter().flat_map(|method| {
-        method.settings.iter().map(|setting| {
+    let columns = ["criterion", "needs", "score; the lowest go first", "source"];
+    table(&columns, 4, rows) + "\n" + &settings_text(METHODS)
+}
+
+/// A table of the methods that prune while a network trains, and one of their settings.
+fn dynamic_text() -> String {
+    let rows = dynamic::METHODS.iter().map(|method| {
+        let scopes: Vec<_> = method.scopes.iter().map(|scope| scope.name()).collect();
+        let scopes = scopes.join(", ");
+        let cells = [
+            method.name,
+            method.patterns.text(),
+            &scopes,
+            method.summary,
+            method.source,
+        ];
+        cells.map(str::to_owned).to_vec()
+    });
+    let columns = ["while training", "patterns", "scopes", "what it does", "source"];
+    table(&columns, 5, rows) + "\n" + &settings_text(dynamic::METHODS)
+}
+
+fn settings_text<M: Entry>(methods: &[M]) -> String {
+    let settings = methods.iter().flat_map(|method| {
+        method.settings().iter().map(|setting| {
             let default = toml::Value::from(setting.default()).to_string();
             let ours = if setting.ours { "ours" } else { "the paper's" };
             vec![
-                format!("{}.{}", method.name, setting.name),
+                format!("{}.{}", method.name(), setting.name),
                 default,
                 ours.to_owned(),
                 setting.help.to_owned(),
             ]
         })
     });
-    table(&["criterion", "needs", "score; the lowest go first", "source"], 4, rows)
-        + "\n"
-        + &table(&["setting", "default", "whose", "what it does"], 4, settings)
+    table(&["setting", "default", "whose", "what it does"], 4, settings)
 }
 
 /// A preset, or else a file.

@@ -5,7 +5,6 @@
 
 mod choice;
 pub mod method;
-mod setting;
 mod subject;
 mod unit;
 
@@ -13,11 +12,11 @@ use thiserror::Error;
 
 pub use choice::Criterion;
 pub use method::METHODS;
-pub use setting::{Kind, Setting, Value};
 pub use subject::{Scores, Subject};
 pub use unit::Unit;
 
 use crate::eval::EvalError;
+pub use crate::registry::{Kind, Setting, Value};
 
 /// One way to say which weights matter least.
 #[derive(Clone, Copy, Debug)]

@@ -40,6 +40,21 @@ impl Scope {
     }
 }
 
+impl Scope {
+    /// What recipes call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Uniform => "uniform",
+            Self::Row => "row",
+            Self::Global => "global",
+            Self::Erk => "erk",
+            Self::Lamp => "lamp",
+            Self::Importance => "importance",
+            Self::ImportanceReference => "importance-reference",
+        }
+    }
+}
+
 /// The least and the greatest sparsity of a layer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bounds {

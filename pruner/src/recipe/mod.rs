@@ -1,6 +1,7 @@
 //! Recipes: all that decides how a model is pruned, in one TOML file. `docs/recipes.md` explains the keys,
 //! `docs/recipe.schema.json` is their JSON Schema.
 
+mod dynamic;
 mod parse;
 mod plan;
 mod presets;
@@ -19,6 +20,7 @@ pub use presets::{PRESETS, Preset, preset};
 pub use units::{Length, PatternText, Points, Rate};
 
 use crate::criterion::Criterion;
+use crate::dynamic::Dynamic;
 use crate::mask::Scope;
 use crate::prune::Fallback;
 use crate::reconstruct::Reconstruction;
@@ -46,7 +48,7 @@ pub struct Recipe {
     /// Training before pruning.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub train: Option<Training>,
-    /// Training after (or, for gradual pruning, during) pruning; what it leaves out is as in `train`.
+    /// Training after (or, for gradual and dynamic pruning, during) pruning; what it leaves out is as in `train`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retrain: Option<Training>,
     /// Retraining learns from a teacher.
@@ -170,6 +172,9 @@ impl Default for Prune {
 pub struct Schedule {
     /// All at once, in rounds with retraining after each, or little by little while it trains.
     pub kind: Kind,
+    /// With `kind = "dynamic"`: how.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub method: Option<Dynamic>,
     /// Rounds of iterative pruning.
     #[schemars(range(min = 1, max = 1000))]
     pub rounds: u32,
@@ -192,6 +197,7 @@ impl Default for Schedule {
     fn default() -> Self {
         Self {
             kind: Kind::default(),
+            method: None,
             rounds: 5,
             between: Between::default(),
             rewind_to: Length::Steps(0),
@@ -214,6 +220,8 @@ pub enum Kind {
     Iterative,
     /// While it trains (arXiv 1710.01878).
     Gradual,
+    /// While it trains, by a method that has more of it in hand than the masks.
+    Dynamic,
 }
 
 /// What the weights that stay are before each retraining.

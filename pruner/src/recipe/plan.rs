@@ -38,6 +38,11 @@ pub enum Phase {
         /// The sparsity at its end.
         sparsity: f64,
     },
+    /// Training while `schedule.method` prunes.
+    Dynamic {
+        /// The sparsity at its end.
+        sparsity: f64,
+    },
 }
 
 /// Trials of a search for the highest sparsity: with 7, it is found to within 1 % of the range.
@@ -83,7 +88,7 @@ impl Resolved {
     }
 }
 
-type Wrong = (String, String);
+pub(super) type Wrong = (String, String);
 
 impl Recipe {
     /// Whether something is trained.
@@ -275,6 +280,7 @@ impl Recipe {
             return wrong("prune.round_to", "rounds what prune.structured leaves: give that too");
         }
         self.check_samples()?;
+        self.check_dynamic()?;
         if self.needs_samples() && self.data.train.is_none() {
             return wrong(
                 "data.train",
@@ -302,7 +308,7 @@ impl Recipe {
             return wrong("prune.permute", "is for N:M patterns, such as 2:4");
         }
         if self.schedule.kind != Kind::OneShot && self.retrain.is_none() {
-            return wrong("retrain", "is missing: iterative and gradual pruning train");
+            return wrong("retrain", "is missing: iterative, gradual and dynamic pruning train");
         }
         if self.distill.is_some() && self.retrain.is_none() {
             return wrong("retrain", "is missing: distillation is a way to retrain");
@@ -456,6 +462,7 @@ impl Recipe {
                 .flatten()
                 .collect(),
             Kind::Gradual => vec![Phase::Gradual { sparsity }],
+            Kind::Dynamic => vec![Phase::Dynamic { sparsity }],
         }
     }
 

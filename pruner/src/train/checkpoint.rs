@@ -18,6 +18,8 @@ const NUMBERS: &str = "numbers.1";
 
 /// What is known of the losses of classes, if they are made equal.
 const CLASSES: &str = "classes";
+/// Before the names of what methods keep.
+const MEMORY: &str = "memory.";
 
 /// Why a checkpoint cannot be written or read.
 #[derive(Debug, Error)]
@@ -89,6 +91,10 @@ impl State {
                 parts.push((format!("{index}.mask"), Dtype::BOOL, bytes));
             }
         }
+        for (name, values) in &self.memory {
+            let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            parts.push((format!("{MEMORY}{name}"), Dtype::F32, bytes));
+        }
         let Position { step, epoch } = self.position;
         let numbers = [self.updates, step, epoch.seen, epoch.correct, epoch.loss.to_bits()];
         parts.push((
@@ -150,6 +156,11 @@ impl State {
                 state.masks[index] = Some(mask);
             }
             tensor.data = values;
+        }
+        for name in file.names() {
+            if let Some(own) = name.strip_prefix(MEMORY) {
+                state.memory.insert(own.to_owned(), floats(name)?);
+            }
         }
         let numbers: Vec<u64> = {
             let chunks = read(NUMBERS, Dtype::U64)?.as_chunks().0;

@@ -341,6 +341,11 @@ impl Interpreter {
         &self.gradients
     }
 
+    /// To change them before an optimiser follows them.
+    pub fn gradients_mut(&mut self) -> &mut [Vec<f32>] {
+        &mut self.gradients
+    }
+
     /// Moves the running statistics of `graph` towards those of the batch that went forward, by
     /// `momentum`, as PyTorch does: variances without bias. Frozen statistics stay.
     pub fn update_statistics(&self, graph: &mut Graph, momentum: f64) {

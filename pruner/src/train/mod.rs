@@ -51,7 +51,7 @@ pub(crate) use random::{Purpose, below, normal, stream};
 pub use run::{Run, RunError, Setup};
 pub use schedule::{Decay, Schedule};
 pub use shape::Shape;
-pub use state::{Position, State};
+pub use state::{Memory, Position, State, sparsity};
 pub use subset::{Diet, Subset, SubsetError, Take, cut};
 pub use trainer::{Ending, Hooks, Plan, Progress, TrainError, Trainer};
 

@@ -52,7 +52,7 @@ impl Optimizer {
     }
 
     /// Changes weights by `factor` times their gradients; `slots` are what it keeps of them, `step` counts from 1.
-    pub(super) fn update(
+    pub(crate) fn update(
         &self,
         rate: f64,
         step: u64,

@@ -1,5 +1,7 @@
 //! All that training changes: weights, masks, what the optimiser keeps, and how far it has come.
 
+use std::collections::BTreeMap;
+
 use rayon::prelude::*;
 use secateur_format::TensorId;
 use secateur_format::graph::{Graph, GraphError};
@@ -23,11 +25,15 @@ pub struct State {
     pub(super) slots: [Vec<Vec<f32>>; 2],
     /// Updates since the optimiser began.
     pub(super) updates: u64,
+    pub(super) memory: Memory,
     /// How far the training has come.
     pub(super) position: Position,
     /// What it knows of the losses of classes.
     pub(super) equalizer: Equalizer,
 }
+
+/// What methods that prune during training keep from step to step, by name.
+pub type Memory = BTreeMap<String, Vec<f32>>;
 
 /// How far a training has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -51,6 +57,7 @@ impl State {
             masks: vec![None; count],
             slots: [vec![Vec::new(); count], vec![Vec::new(); count]],
             updates: 0,
+            memory: Memory::new(),
             position: Position::default(),
             equalizer: Equalizer::default(),
         })
@@ -71,11 +78,27 @@ impl State {
         self.position
     }
 
+    /// What methods that prune during training keep.
+    pub fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    /// To change what they keep.
+    pub fn memory_mut(&mut self) -> &mut Memory {
+        &mut self.memory
+    }
+
+    /// Updates since the optimiser began.
+    pub fn updates(&self) -> u64 {
+        self.updates
+    }
+
     /// Lets the next training begin at its first step with a new optimiser; weights and masks stay.
     pub fn restart(&mut self) {
         self.position = Position::default();
         self.equalizer = Equalizer::default();
         self.updates = 0;
+        self.memory.clear();
         self.slots.iter_mut().flatten().for_each(Vec::clear);
     }
 
@@ -117,6 +140,15 @@ impl State {
         self.graph = graph;
         (0..self.masks.len()).for_each(|index| self.clear_pruned(index));
         Ok(())
+    }
+
+    /// Changes the weights of a constant, by their places; those that are pruned are zero again afterwards.
+    pub fn change_each(&mut self, id: TensorId, change: impl FnMut((usize, &mut f32))) {
+        let index = usize::from(id.0);
+        if let Some(tensor) = self.graph.tensors.get_mut(index) {
+            tensor.data.iter_mut().enumerate().for_each(change);
+            self.clear_pruned(index);
+        }
     }
 
     fn clear_pruned(&mut self, index: usize) {
@@ -174,18 +206,23 @@ impl State {
 
     /// The fraction of zeros among the weights of linear and convolution layers.
     pub fn sparsity(&self) -> f64 {
-        let (mut zeros, mut all) = (0, 0);
-        let mut seen = vec![false; self.graph.tensors.len()];
-        for id in self.graph.nodes.iter().filter_map(|node| node.op.weight()) {
-            let index = usize::from(id.0);
-            if !std::mem::replace(&mut seen[index], true) {
-                let weights = &self.graph.tensors[index].data;
-                zeros += weights.iter().filter(|&&w| w == 0.0).count();
-                all += weights.len();
-            }
-        }
-        zeros as f64 / f64::max(all as f64, 1.0)
+        sparsity(&self.graph)
     }
+}
+
+/// The fraction of zeros among the weights of linear and convolution layers.
+pub fn sparsity(graph: &Graph) -> f64 {
+    let (mut zeros, mut all) = (0, 0);
+    let mut seen = vec![false; graph.tensors.len()];
+    for id in graph.nodes.iter().filter_map(|node| node.op.weight()) {
+        let index = usize::from(id.0);
+        if !std::mem::replace(&mut seen[index], true) {
+            let weights = &graph.tensors[index].data;
+            zeros += weights.iter().filter(|&&w| w == 0.0).count();
+            all += weights.len();
+        }
+    }
+    zeros as f64 / f64::max(all as f64, 1.0)
 }
 
 fn clear(mask: Option<&[bool]>, values: [&mut Vec<f32>; 3]) {

@@ -84,6 +84,31 @@ pub trait Hooks: Send {
         Ok(())
     }
 
+    /// The network that goes forward and backward in a step, if not that of the state.
+    ///
+    /// # Errors
+    /// Whatever ends the training.
+    fn forward<'s>(&'s mut self, state: &'s State, _step: u64) -> Result<&'s Graph, TrainError> {
+        Ok(&state.graph)
+    }
+
+    /// After the backward pass: the gradients of what went forward, of pruned weights too, become those that the
+    /// optimiser follows. Returns whether it does.
+    ///
+    /// # Errors
+    /// Whatever ends the training.
+    fn gradients(&mut self, _state: &mut State, _step: u64, _gradients: &mut [Vec<f32>]) -> Result<bool, TrainError> {
+        Ok(true)
+    }
+
+    /// After the optimiser's step at a learning rate: the place to change weights.
+    ///
+    /// # Errors
+    /// Whatever ends the training.
+    fn after_update(&mut self, _state: &mut State, _step: u64, _rate: f64) -> Result<(), TrainError> {
+        Ok(())
+    }
+
     /// After each step; to break ends the training with [`Ending::Stopped`].
     fn after_step(&mut self, _state: &State, _progress: &Progress) -> ControlFlow<()> {
         ControlFlow::Continue(())
@@ -250,7 +275,7 @@ impl<'d> Trainer<'d> {
             let first = (step % batches) as usize * self.plan.batch;
             let batch = &indices[first..seen.min(first + self.plan.batch)];
             let rate = self.plan.schedule.at(step, steps);
-            let sums = self.step(state, epoch, batch, rate);
+            let sums = self.step(state, hooks, epoch, batch, rate)?;
             if !sums.loss.is_finite() {
                 return Err(TrainError::Diverged { step, loss: sums.loss });
             }
@@ -278,7 +303,15 @@ impl<'d> Trainer<'d> {
     }
 
     /// One step; a loss that is not finite leaves the state as it was.
-    fn step(&mut self, state: &mut State, epoch: u64, batch: &[usize], rate: f64) -> Sums {
+    fn step(
+        &mut self,
+        state: &mut State,
+        hooks: &mut dyn Hooks,
+        epoch: u64,
+        batch: &[usize],
+        rate: f64,
+    ) -> Result<Sums, TrainError> {
+        let step = state.position.step;
         let Self {
             samples,
             labels,
@@ -290,7 +323,8 @@ impl<'d> Trainer<'d> {
         } = self;
         let fill = |i: usize, x: &mut [f32]| samples.augmented(plan.augment, plan.seed, epoch, batch[i], x);
         interpreter.set_inputs(batch.len(), fill);
-        interpreter.forward(&state.graph);
+        let network = hooks.forward(state, step)?;
+        interpreter.forward(network);
         if let Some(teacher) = teacher {
             teacher.interpreter.set_inputs(batch.len(), fill);
             teacher.interpreter.forward(teacher.graph);
@@ -315,15 +349,18 @@ impl<'d> Trainer<'d> {
         let mut sums = Sums::default();
         parts.iter().for_each(|&part| sums.add(part));
         if sums.loss.is_finite() {
+            interpreter.backward(network);
             if plan.equalize.is_some() {
                 let losses = batch.iter().zip(&parts);
                 losses.for_each(|(&sample, part)| state.equalizer.add(labels[sample] as usize, part.loss));
             }
-            interpreter.backward(&state.graph);
             state.update_statistics(interpreter);
-            state.update(interpreter.gradients(), &plan.optimizer, rate, plan.clip);
+            if hooks.gradients(state, step, interpreter.gradients_mut())? {
+                state.update(interpreter.gradients(), &plan.optimizer, rate, plan.clip);
+            }
+            hooks.after_update(state, step, rate)?;
         }
-        sums
+        Ok(sums)
     }
 }
 

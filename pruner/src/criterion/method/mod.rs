@@ -31,3 +31,5 @@ registry! {
     woodfisher,
     nnrelief,
 }
+
+pub(crate) use random::uniform;

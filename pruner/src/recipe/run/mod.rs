@@ -5,6 +5,7 @@
 
 mod finish;
 mod folder;
+mod gradual;
 mod masks;
 mod phase;
 

@@ -9,23 +9,28 @@ use secateur_format::graph::Graph;
 use serde_json::json;
 
 use super::folder::REWIND;
+use super::gradual::Gradual;
 use super::{Folder, Observer, PLAIN, RunError, Runner, size};
 use crate::calibrate::Calibration;
+use crate::dynamic::{Pruner, Running, Task};
 use crate::eval::EvalError;
 use crate::mask::Pattern;
-use crate::prune::{Masks, PruneError, PruneOptions, choose, prunable};
+use crate::prune::{Masks, PruneError, PruneOptions, Quotas, choose, prunable};
 use crate::recipe::{Between, Kind, Phase};
 use crate::reconstruct::{LayerError, permute_channels, reconstruct};
-use crate::schedule::{Cut, Ramp, correct_biases, reestimate_norms};
-use crate::train::{Diet, Ending, Hooks, Plan, Progress, Samples, State, Sums, TrainError, Trainer, evaluate};
+use crate::schedule::{Cut, correct_biases, reestimate_norms};
+use crate::train::{
+    Diet, Ending, Hooks, Plan, Progress, Samples, State, Sums, TrainError, Trainer, evaluate, sparsity,
+};
 
-impl Runner<'_> {
+impl<'a> Runner<'a> {
     pub(super) fn phase(&mut self, index: usize, phase: Phase, state: &mut State) -> Result<(), RunError> {
         match phase {
-            Phase::Train => self.train(index, "train", None, state),
+            Phase::Train => self.train(index, "train", phase, state),
             Phase::Prune { round, sparsity } => self.prune(index, round, sparsity, state),
-            Phase::Retrain { round } => self.train(index, &format!("retrain, round {round}"), None, state),
-            Phase::Gradual { sparsity } => self.train(index, "prune gradually", Some(sparsity), state),
+            Phase::Retrain { round } => self.train(index, &format!("retrain, round {round}"), phase, state),
+            Phase::Gradual { .. } => self.train(index, "prune gradually", phase, state),
+            Phase::Dynamic { .. } => self.train(index, "prune dynamically", phase, state),
         }
     }
 
@@ -127,10 +132,10 @@ impl Runner<'_> {
         }
     }
 
-    fn train(&mut self, index: usize, name: &str, gradual: Option<f64>, state: &mut State) -> Result<(), RunError> {
+    fn train(&mut self, index: usize, name: &str, phase: Phase, state: &mut State) -> Result<(), RunError> {
         let data = self.inputs.train.as_ref().ok_or(RunError::Eval(EvalError::NoLabels))?;
         let count = data.len();
-        let first = name == "train";
+        let first = phase == Phase::Train;
         let plan = match first {
             true => self.recipe.training(count),
             false => self
@@ -160,18 +165,7 @@ impl Runner<'_> {
         if !first && self.recipe.schedule.resume {
             state.skip_to(self.recipe.schedule.rewind_to.steps(per_epoch));
         }
-        let gradual = gradual.map(|target| Gradual {
-            target,
-            ramp: self.recipe.schedule.ramp,
-            steps: self
-                .recipe
-                .schedule
-                .span
-                .map(|share| ((share * steps as f64) as u64).min(steps - 1)),
-            every: self.recipe.schedule.every.steps(per_epoch).max(1),
-            options: self.recipe.options(Some(target)),
-            calibration: self.calibration(),
-        });
+        let pruner = self.pruner(phase, &plan, count)?;
         let rewinds = first && self.recipe.schedule.between == Between::Rewind;
         let done = state.position().step;
         self.observer
@@ -188,21 +182,58 @@ impl Runner<'_> {
                 dataset,
                 preprocess: &self.inputs.preprocess,
             }),
-            gradual,
+            running: pruner.map(Running::new),
             rewind: rewinds.then(|| self.recipe.schedule.rewind_to.steps(per_epoch)),
             start: Instant::now(),
             seen: 0,
         };
-        if trainer.train(state, &mut hooks)? == Ending::Stopped {
+        let trained = trainer.train(state, &mut hooks);
+        let running = hooks.running.take();
+        drop(hooks);
+        if trained? == Ending::Stopped {
             self.folder.save_phase(index, state)?;
             return Err(self.stopped());
         }
+        if let Some(mut running) = running {
+            running.pruner.finish(state)?;
+        }
         Ok(())
+    }
+
+    /// What prunes during a training.
+    fn pruner(&self, phase: Phase, plan: &Plan, samples: usize) -> Result<Option<Box<dyn Pruner + 'a>>, RunError> {
+        let (steps, per_epoch) = (plan.steps(samples), plan.steps_per_epoch(samples));
+        let schedule = &self.recipe.schedule;
+        match (phase, &schedule.method) {
+            (Phase::Gradual { sparsity }, _) => Ok(Some(Box::new(Gradual {
+                target: sparsity,
+                ramp: schedule.ramp,
+                steps: schedule
+                    .span
+                    .map(|share| ((share * steps as f64) as u64).min(steps - 1)),
+                every: schedule.every.steps(per_epoch).max(1),
+                options: self.recipe.options(Some(sparsity)),
+                calibration: self.calibration(),
+            }))),
+            (Phase::Dynamic { sparsity }, Some(chosen)) => {
+                let options = self.recipe.options(Some(sparsity));
+                let task = Task {
+                    quotas: Quotas::new(&self.base, &options)?,
+                    pattern: options.pattern,
+                    steps,
+                    per_epoch,
+                    optimizer: plan.optimizer,
+                    seed: self.recipe.seed,
+                };
+                Ok(Some((chosen.method().begin)(chosen, task)?))
+            }
+            _ => Ok(None),
+        }
     }
 }
 
 /// Prunes a state.
-fn set_masks(
+pub(super) fn set_masks(
     state: &mut State,
     options: &PruneOptions,
     calibration: Option<&Calibration<'_>>,
@@ -214,19 +245,8 @@ fn set_masks(
     Ok(())
 }
 
-/// How the sparsity rises while it trains.
-struct Gradual<'a> {
-    target: f64,
-    ramp: Ramp,
-    /// Where it begins and ends.
-    steps: [u64; 2],
-    every: u64,
-    options: PruneOptions,
-    calibration: Option<Calibration<'a>>,
-}
-
-/// Shows and keeps how a training goes, and prunes if it is gradual.
-struct Watch<'a> {
+/// Shows and keeps how a training goes, and prunes on the way.
+struct Watch<'a, 'p> {
     index: usize,
     name: &'a str,
     plan: &'a Plan,
@@ -235,7 +255,7 @@ struct Watch<'a> {
     observer: &'a mut dyn Observer,
     interrupted: &'a AtomicBool,
     test: Option<Samples<'a>>,
-    gradual: Option<Gradual<'a>>,
+    running: Option<Running<'p>>,
     /// The step whose state is kept to rewind to.
     rewind: Option<u64>,
     start: Instant,
@@ -243,28 +263,45 @@ struct Watch<'a> {
     seen: u64,
 }
 
-impl Hooks for Watch<'_> {
+impl Hooks for Watch<'_, '_> {
     fn before_step(&mut self, state: &mut State, step: u64) -> Result<(), TrainError> {
         if self.rewind == Some(step) {
             self.folder.save(REWIND, state)?;
         }
-        let Some(gradual) = &mut self.gradual else {
-            return Ok(());
-        };
-        let [begin, end] = gradual.steps;
-        if step < begin || step > end || !((step - begin).is_multiple_of(gradual.every) || step == end) {
-            return Ok(());
+        if let Some(running) = &mut self.running {
+            running.pruner.before_step(state, step)?;
         }
-        let done = (step - begin) as f64 / (end - begin).max(1) as f64;
-        let fixed = gradual.options.pattern.fixed_sparsity().is_some();
-        gradual.options.sparsity = (!fixed).then(|| gradual.ramp.at(gradual.target, done));
-        set_masks(state, &gradual.options, gradual.calibration.as_ref())?;
+        Ok(())
+    }
+
+    fn forward<'s>(&'s mut self, state: &'s State, step: u64) -> Result<&'s Graph, TrainError> {
+        match &mut self.running {
+            Some(running) => Ok(running.network(state, step)?),
+            None => Ok(state.graph()),
+        }
+    }
+
+    fn gradients(&mut self, state: &mut State, step: u64, gradients: &mut [Vec<f32>]) -> Result<bool, TrainError> {
+        match &mut self.running {
+            Some(running) => Ok(running.pruner.gradients(state, step, gradients)?),
+            None => Ok(true),
+        }
+    }
+
+    fn after_update(&mut self, state: &mut State, step: u64, rate: f64) -> Result<(), TrainError> {
+        if let Some(running) = &mut self.running {
+            running.pruner.after_step(state, step, rate)?;
+        }
         Ok(())
     }
 
     fn after_step(&mut self, state: &State, progress: &Progress) -> ControlFlow<()> {
         self.seen += progress.samples as u64;
-        self.observer.step(progress, state.sparsity());
+        let sparsity = self
+            .running
+            .as_ref()
+            .map_or_else(|| state.sparsity(), |running| running.sparsity(state));
+        self.observer.step(progress, sparsity);
         if self.interrupted.load(Ordering::Relaxed) {
             return ControlFlow::Break(());
         }
@@ -272,12 +309,17 @@ impl Hooks for Watch<'_> {
     }
 
     fn after_epoch(&mut self, state: &State, epoch: u64, seen: Sums) -> Result<(), TrainError> {
-        let test = match &self.test {
-            Some(test) => Some(evaluate(state.graph(), test, PLAIN)?),
-            None => None,
+        let network = match &mut self.running {
+            Some(running) => running.network(state, state.position().step)?,
+            None => state.graph(),
         };
+        let test = self
+            .test
+            .as_ref()
+            .map(|test| evaluate(network, test, PLAIN))
+            .transpose()?;
         let tested = test.as_ref().map(|test| test.accuracy.fraction());
-        let sparsity = state.sparsity();
+        let sparsity = sparsity(network);
         // Before the state: a line too many is dropped when the run continues.
         self.folder.record(json!({
             "phase": self.index, "epoch": epoch, "steps": epoch * self.per_epoch, "loss": seen.mean_loss(),

@@ -57,7 +57,16 @@ fn retraining_goes_on_from_where_the_weights_are_rewound_to() {
     let mut state = State::new(model.graph.clone()).unwrap();
     runner.phase(0, Phase::Train, &mut state).unwrap();
     let (round, sparsity) = (1, 0.6);
-    runner.phase(1, Phase::Prune { round, sparsity: Some(sparsity) }, &mut state).unwrap();
+    runner
+        .phase(
+            1,
+            Phase::Prune {
+                round,
+                sparsity: Some(sparsity),
+            },
+            &mut state,
+        )
+        .unwrap();
     runner.next(1, &mut state).unwrap();
     let mut expected = state.clone();
     runner.phase(2, Phase::Retrain { round }, &mut state).unwrap();

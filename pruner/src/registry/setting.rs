@@ -1,8 +1,6 @@
-//! The settings of a criterion.
+//! The settings of a method.
 
-use super::Criterion;
-
-/// Something about a criterion that can be changed.
+/// Something about a method that can be changed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Setting {
     /// Its key.
@@ -38,16 +36,6 @@ pub enum Value {
 }
 
 impl Setting {
-    /// The samples of each gradient: no source says how many.
-    pub(super) const fn batch(default: u32, help: &'static str) -> Self {
-        Self {
-            name: "batch",
-            kind: Kind::Whole(default, [1, 65_536]),
-            help,
-            ours: true,
-        }
-    }
-
     /// What it is if nothing is said.
     pub fn default(&self) -> Value {
         match self.kind {
@@ -106,31 +94,6 @@ impl From<Value> for toml::Value {
             Value::Real(number) => number.into(),
             Value::Whole(number) => i64::from(number).into(),
             Value::Name(name) => name.into(),
-        }
-    }
-}
-
-/// How a method reads its own settings.
-impl Criterion {
-    /// A number; NaN for names.
-    pub(super) fn real(&self, setting: &Setting) -> f64 {
-        match self.value(setting) {
-            Value::Real(number) => number,
-            Value::Whole(number) => number.into(),
-            Value::Name(_) => f64::NAN,
-        }
-    }
-
-    /// A whole number.
-    pub(super) fn whole(&self, setting: &Setting) -> usize {
-        self.real(setting) as usize
-    }
-
-    /// A name; empty for numbers.
-    pub(super) fn name_of(&self, setting: &Setting) -> &'static str {
-        match self.value(setting) {
-            Value::Name(name) => name,
-            _ => "",
         }
     }
 }

@@ -1,0 +1,5 @@
+//! Methods in whole runs.
+
+mod methods;
+mod registry;
+mod support;
