@@ -61,7 +61,7 @@ mod tests {
         let y = [0.7f32, 0.2, 0.1].map(f32::ln);
         assert!((el2n(&y, 0) - 0.374_166).abs() < 1e-6);
         assert!(el2n(&[100.0, 0.0, 0.0], 0) < 1e-9);
-        assert!((el2n(&[100.0, 0.0, 0.0], 1) - 1.414_214).abs() < 1e-6);
+        assert!((el2n(&[100.0, 0.0, 0.0], 1) - std::f64::consts::SQRT_2).abs() < 1e-6);
     }
 
     #[test]

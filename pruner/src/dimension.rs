@@ -25,8 +25,8 @@ pub fn two_nn(points: &[Vec<f32>]) -> Option<f64> {
         .map(|point| points.iter().map(|other| square_distance(point, other)).collect())
         .collect();
     let mut kept: Vec<usize> = Vec::new();
-    for point in 0..points.len() {
-        if kept.iter().all(|&other| squares[point][other] > 0.0) {
+    for (point, squares) in squares.iter().enumerate() {
+        if kept.iter().all(|&other| squares[other] > 0.0) {
             kept.push(point);
         }
     }
@@ -144,8 +144,8 @@ mod tests {
     fn ratios_of_two_have_the_dimension_of_the_definition() {
         let found = of_ratios(&[2.0; 3]).unwrap();
         assert!((found - 0.961_797).abs() < 1e-6, "{found}");
-        // The form with N.
-        assert!((found * 3.0 / 2.0 - 1.442_695).abs() < 1e-6);
+        // The form with N is 1 / ln 2.
+        assert!((found * 3.0 / 2.0 - std::f64::consts::LOG2_E).abs() < 1e-6);
     }
 
     /// algorithms.md 5.7

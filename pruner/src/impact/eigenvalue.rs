@@ -8,9 +8,11 @@ const ITERATIONS: usize = 50;
 /// What an eigenvalue may still change by, relative to itself, when it is taken for found.
 const TOLERANCE: f64 = 1e-4;
 
-/// The largest eigenvalue, with its sign, by power iteration from `start`. Vectors are parts of any lengths, as
-/// gradients are.
-pub fn largest_eigenvalue(start: Vec<Vec<f64>>, mut product: impl FnMut(&[Vec<f64>]) -> Vec<Vec<f64>>) -> f64 {
+/// A vector in parts of any lengths, as gradients are.
+type Parts = Vec<Vec<f64>>;
+
+/// The largest eigenvalue, with its sign, by power iteration from `start`.
+pub fn largest_eigenvalue(start: Parts, mut product: impl FnMut(&[Vec<f64>]) -> Parts) -> f64 {
     let dominant = dominant(start.clone(), &mut product);
     if dominant >= 0.0 {
         return dominant;
@@ -26,7 +28,7 @@ pub fn largest_eigenvalue(start: Vec<Vec<f64>>, mut product: impl FnMut(&[Vec<f6
 }
 
 /// The eigenvalue of the greatest size, as the Rayleigh quotient of the vector that iteration ends at.
-fn dominant(mut vector: Vec<Vec<f64>>, product: &mut dyn FnMut(&[Vec<f64>]) -> Vec<Vec<f64>>) -> f64 {
+fn dominant(mut vector: Parts, product: &mut dyn FnMut(&[Vec<f64>]) -> Parts) -> f64 {
     let mut value = 0.0;
     for _ in 0..ITERATIONS {
         let size = length(vector.iter().flatten().copied());

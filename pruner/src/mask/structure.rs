@@ -52,6 +52,15 @@ pub struct Structure {
 }
 
 impl Structure {
+    /// Each kind with its name.
+    pub fn kinds(&self) -> [(&'static str, Units); 3] {
+        [
+            ("filters", self.filters),
+            ("inputs", self.inputs),
+            ("kernels", self.kernels),
+        ]
+    }
+
     /// Adds that of another layer.
     pub fn add(&mut self, other: &Self) {
         self.filters.add(other.filters);

@@ -91,8 +91,11 @@ pub(super) fn show(masked: &Masked, svg: Option<&Path>, out: &Output) -> Result<
 }
 
 fn json_of(found: &Structure) -> Value {
-    let units = |units: &Units| json!({ "count": units.count, "zero": units.zero, "share": units.share(), "chance": units.chance() });
-    json!({ "filters": units(&found.filters), "inputs": units(&found.inputs), "kernels": units(&found.kernels) })
+    let units = found.kinds().map(|(name, units)| {
+        let of = json!({ "count": units.count, "zero": units.zero, "share": units.share(), "chance": units.chance() });
+        (name.to_owned(), of)
+    });
+    Value::Object(units.into_iter().collect())
 }
 
 fn row(name: &str, found: &Anatomy) -> Value {
@@ -120,7 +123,7 @@ fn text(layers: &[(&str, Anatomy)], all: &Anatomy) -> String {
         let mut cells = vec![name.to_owned(), percent(found.sparsity())];
         if all.structure.is_some() {
             let of = found.structure;
-            let of = of.map(|of| [of.filters, of.inputs, of.kernels].map(|of| units(&of)));
+            let of = of.map(|of| of.kinds().map(|(_, of)| units(&of)));
             cells.extend(of.unwrap_or_default());
         }
         if let Some(of) = found.stability {
@@ -142,25 +145,27 @@ fn text(layers: &[(&str, Anatomy)], all: &Anatomy) -> String {
 
 /// Two lines for each kind of unit: the share that is zero, and what it would be by chance.
 fn chart(rounds: &[Anatomy]) -> String {
-    let kinds: [(&str, fn(&Structure) -> Units); 3] = [
-        ("filters", |found| found.filters),
-        ("input channels", |found| found.inputs),
-        ("kernels", |found| found.kernels),
-    ];
-    let series = kinds.into_iter().flat_map(|(name, units)| {
-        let line = |name: String, value: fn(&Units) -> f64| Series {
-            name,
-            points: rounds
-                .iter()
-                .map(|found| (found.sparsity(), value(&units(&found.structure.unwrap_or_default()))))
-                .collect(),
-            marked: Vec::new(),
-        };
-        [
-            line(name.to_owned(), Units::share),
-            line(format!("{name} by chance"), Units::chance),
-        ]
-    });
+    let line = |kind: usize, name: String, value: fn(&Units) -> f64| Series {
+        name,
+        points: rounds
+            .iter()
+            .map(|found| {
+                let (_, units) = found.structure.unwrap_or_default().kinds()[kind];
+                (found.sparsity(), value(&units))
+            })
+            .collect(),
+        marked: Vec::new(),
+    };
+    let series = Structure::default()
+        .kinds()
+        .into_iter()
+        .enumerate()
+        .flat_map(|(kind, (name, _))| {
+            [
+                line(kind, name.to_owned(), Units::share),
+                line(kind, format!("{name} by chance"), Units::chance),
+            ]
+        });
     let axes = Axes {
         title: "Structure in convolutions",
         x: "sparsity of the convolutions",
