@@ -10,9 +10,9 @@ use secateur_format::graph::{Graph, GraphError, Tensor};
 use thiserror::Error;
 
 use crate::calibrate::Calibration;
-use crate::criterion::{Criterion, CriterionError, Subject};
+use crate::criterion::{Criterion, CriterionError, Scores, Subject};
 use crate::layer::{Layer, layers};
-use crate::mask::{Bounds, Extents, Guard, Pattern, Pool, Quota, Scope, erk, select};
+use crate::mask::{Bounds, Extents, Guard, Pattern, Pool, Quota, Scope, erk, outliers, owl, select};
 
 /// What to do with layers whose channels a pattern does not divide.
 #[derive(
@@ -260,15 +260,16 @@ pub fn choose<'m>(
                 1.0 - (1.0 - sparsity).powf(share)
             }
         };
-        let scored = chosen.iter().zip(scores).zip(&masks);
+        let sparsities = share_out_by_scores(options, &chosen, &scores);
+        let scored = chosen.iter().zip(sparsities).zip(scores).zip(&masks);
         let quotas: Vec<Quota<'_>> = scored
-            .map(|((&(layer, decision, pattern), mut scores), (_, mask))| {
+            .map(|(((&(layer, decision, pattern), sparsity), mut scores), (_, mask))| {
                 let gone = scores.iter_mut().zip(mask).filter(|(_, keep)| !**keep);
                 gone.for_each(|(score, _)| *score = f64::NEG_INFINITY);
                 Quota {
                     layer,
                     pattern,
-                    sparsity: part(decision.sparsity),
+                    sparsity: part(sparsity),
                     scores,
                     unit: criterion.unit(),
                     pool: decision.pool,
@@ -327,6 +328,22 @@ fn decisions(graph: &Graph, options: &PruneOptions) -> Result<(Vec<Layer>, Vec<D
         });
     }
     Ok((layers, decisions))
+}
+
+/// The sparsity of each layer: as decided or, with OWL, by its scores.
+fn share_out_by_scores(options: &PruneOptions, chosen: &[(&Layer, &Decision, Pattern)], scores: &Scores) -> Vec<f64> {
+    let mut sparsities: Vec<f64> = chosen.iter().map(|(_, decision, _)| decision.sparsity).collect();
+    if options.scope == Scope::Owl {
+        let shared = (0..chosen.len()).filter(|&index| chosen[index].1.shared);
+        let shared: Vec<usize> = shared.collect();
+        let of = |&index: &usize| (outliers(&scores[index]), chosen[index].0.weights() as f64);
+        let layers: Vec<(f64, f64)> = shared.iter().map(of).collect();
+        let target = shared.first().map_or(0.0, |&index| sparsities[index]);
+        for (&index, sparsity) in shared.iter().zip(owl(&layers, target)) {
+            sparsities[index] = sparsity;
+        }
+    }
+    sparsities
 }
 
 /// ERK: each layer a sparsity of its own, together the target.
@@ -392,6 +409,10 @@ fn check_sparsity(options: &PruneOptions) -> Result<f64, PruneError> {
         }
     }
     importance::check(options)?;
+    if options.scope == Scope::Isomorphic && options.sparsity != Some(0.0) {
+        let problem = "scope isomorphic is for channels: prune weights in a run of their own, with another scope";
+        return Err(PruneError::Sparsity(problem.into()));
+    }
     if let Some(alpha) = options.alpha {
         // The share that goes, of importance as otherwise of weights.
         return Ok(1.0 - alpha);
@@ -425,7 +446,12 @@ fn decide(layer: &Layer, options: &PruneOptions, target: f64) -> Decision {
         Scope::Global => Pool::Scores,
         Scope::Lamp => Pool::Lamp,
         Scope::Row => Pool::Row,
-        Scope::Uniform | Scope::Erk | Scope::Importance | Scope::ImportanceReference => Pool::Layer,
+        Scope::Uniform
+        | Scope::Erk
+        | Scope::Owl
+        | Scope::Importance
+        | Scope::ImportanceReference
+        | Scope::Isomorphic => Pool::Layer,
     };
     let dense = Decision {
         pattern: None,

@@ -94,11 +94,18 @@ impl Criterion {
 
     /// In how many rounds it prunes, each scoring what the one before has left.
     pub fn rounds(&self) -> u32 {
-        let mut settings = self.method.settings.iter().zip(&self.values);
-        match settings.find(|(setting, _)| setting.name == ROUNDS) {
-            Some((_, Value::Whole(rounds))) => *rounds,
+        match self.setting(ROUNDS) {
+            Some(Value::Whole(rounds)) => rounds,
             _ => 1,
         }
+    }
+
+    /// The value of the setting of that name, if the method has it.
+    pub fn setting(&self, name: &str) -> Option<Value> {
+        let mut settings = self.settings();
+        settings
+            .find(|(setting, _)| setting.name == name)
+            .map(|(_, value)| value)
     }
 
     pub(super) fn value(&self, setting: &Setting) -> Value {

@@ -2,6 +2,8 @@
 
 use super::{Criterion, CriterionError, Kind, Method, Needs, Scores, Setting, Subject, Unit};
 
+pub(crate) use random::uniform;
+
 /// Declares the modules, and lists their `METHOD`s in this order. (`cargo fmt` does not see modules that a macro
 /// declares: `rustfmt` formats them by their path, as `.ci/run` checks.)
 macro_rules! registry {
@@ -30,4 +32,8 @@ registry! {
     fisher,
     woodfisher,
     nnrelief,
+    coreset,
+    fpgm,
+    bn_scale,
+    channel_fisher,
 }

@@ -19,7 +19,7 @@ pub(super) const METHOD: Method = Method {
 };
 
 /// Uniform numbers in [0, 1).
-pub(super) fn uniform(len: usize, layer: &str, seed: u64) -> Vec<f64> {
+pub(crate) fn uniform(len: usize, layer: &str, seed: u64) -> Vec<f64> {
     // FNV-1a of the name selects the stream: layers do not depend on each other's order.
     let stream = layer.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
