@@ -141,8 +141,8 @@ pub enum PruneError {
     /// The criterion cannot score the model.
     #[error(transparent)]
     Criterion(#[from] CriterionError),
-    /// LAMP divides by sums of scores.
-    #[error("{criterion} gives scores below zero, which scope lamp cannot compare: use another scope")]
+    /// LAMP divides by sums of scores, and OWL compares with their mean.
+    #[error("{criterion} gives scores below zero, which scopes lamp and owl cannot compare: use another scope")]
     Signed {
         /// The criterion.
         criterion: &'static str,
@@ -242,7 +242,7 @@ pub fn choose<'m>(
             seed: options.seed,
         };
         let scores = criterion.scores(&subject)?;
-        if options.scope == Scope::Lamp
+        if matches!(options.scope, Scope::Lamp | Scope::Owl)
             && scores
                 .iter()
                 .flatten()

@@ -127,10 +127,11 @@ pub fn cross_gram(
     let mut sums = [Array2::zeros((cols, cols)), Array2::zeros((cols, cols))];
     for batch in calibration.batches(BATCH) {
         let mut rows = Vec::new();
-        own.batch(batch.clone(), |_, _, x| rows.push(x.mapv(f64::from)))?;
+        own.batch(batch.clone(), |_, _, x| rows.push(x.to_owned()))?;
         let mut rows = rows.into_iter();
         others.batch(batch, |_, _, y| {
             if let Some(x) = rows.next() {
+                let x = x.mapv(f64::from);
                 general_mat_mul(1.0, &x.t(), &x, 1.0, &mut sums[0]);
                 general_mat_mul(1.0, &x.t(), &y.mapv(f64::from), 1.0, &mut sums[1]);
             }

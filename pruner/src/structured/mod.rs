@@ -198,3 +198,17 @@ pub fn remove_channels(
     *graph = smaller;
     Ok(report)
 }
+
+#[cfg(test)]
+mod target {
+    use super::Target;
+
+    #[test]
+    fn two_steps_of_the_milder_target_are_the_target() {
+        // algorithms.md 4.2.
+        assert!(
+            matches!(Target::Multiplications(0.5).milder(), Target::Multiplications(share) if (share - 0.707_107).abs() < 1e-6)
+        );
+        assert_eq!(Target::Channels(0.75).milder(), Target::Channels(0.5));
+    }
+}

@@ -152,6 +152,26 @@ fn wanda_and_ria_look_at_the_inputs() {
 }
 
 #[test]
+fn layers_with_outliers_keep_more() {
+    // The first layer has one weight of forty that is far above the others, the second none.
+    let mut first = [0.1; 40];
+    first[7] = 9.0;
+    let second: Vec<f32> = (0..40).map(|i| 1.0 + i as f32 / 40.0).collect();
+    let net = Net::new(&[4])
+        .linear("a", 10, &first, None)
+        .linear("b", 4, &second, None);
+    let mut options = Recipe::default().options(Some(0.5));
+    options.scope = Scope::Owl;
+    let (masks, _) = choose(&net.0, |_| None, &options, None).unwrap();
+    let kept: Vec<usize> = masks
+        .iter()
+        .map(|(_, mask)| mask.iter().filter(|&&keep| keep).count())
+        .collect();
+    // Densities are 0.5 + 0.08 and 0.5 - 0.08.
+    assert_eq!(kept, [23, 17]);
+}
+
+#[test]
 fn ong_keeps_by_the_factors_or_by_their_product_with_the_weights() {
     // 5.3; scores are relative to their mean.
     let net = Net::new(&[3]).linear("fc", 2, &W, None);

@@ -83,7 +83,7 @@ fn dear_channels_go_before_cheap_ones_of_the_same_score() {
 
 #[test]
 fn groups_of_one_kind_share_a_threshold_that_others_do_not_move() {
-    // Two plain stages, then a stage with a norm: another kind.
+    // algorithms.md 7.1: two stages of one kind, one without a norm, and a neuron.
     let mut net = Net::new(2, &[3, 4, 4]);
     let a = net.conv("a", ValueId(0), 8, 1, 3);
     let a = net.batch_norm("na", a);
