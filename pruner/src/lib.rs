@@ -13,6 +13,7 @@ pub mod bench;
 pub mod calibrate;
 pub mod chart;
 pub mod cli;
+pub mod coreset;
 pub mod criterion;
 pub mod data;
 pub mod difficulty;

@@ -12,7 +12,7 @@ use thiserror::Error;
 use crate::calibrate::Calibration;
 use crate::criterion::{Criterion, CriterionError, Scores, Subject, Unit};
 use crate::layer::{Layer, layers};
-use crate::mask::{Bounds, Extents, Guard, Pattern, Pool, Quota, Scope, erk, select};
+use crate::mask::{Bounds, Extents, Guard, Pattern, Pool, Quota, Scope, erk, outliers, owl, select};
 
 /// What to do with layers whose channels a pattern does not divide.
 #[derive(
@@ -146,8 +146,8 @@ pub enum PruneError {
     /// The training does not suit the method that prunes during it.
     #[error("{0}")]
     Training(String),
-    /// LAMP divides by sums of scores.
-    #[error("{criterion} gives scores below zero, which scope lamp cannot compare: use another scope")]
+    /// LAMP divides by sums of scores, and OWL compares with their mean.
+    #[error("{criterion} gives scores below zero, which scopes lamp and owl cannot compare: use another scope")]
     Signed {
         /// The criterion.
         criterion: &'static str,
@@ -212,7 +212,7 @@ pub fn choose<'m>(
     options: &PruneOptions,
     calibration: Option<&Calibration<'_>>,
 ) -> Result<(Masks, PruneReport), PruneError> {
-    let quotas = Quotas::new(graph, options)?;
+    let mut quotas = Quotas::new(graph, options)?;
     let criterion = match options.scope {
         // LAMP is of squares.
         Scope::Lamp if options.criterion == Criterion::default() => Criterion::named("l2").unwrap_or_default(),
@@ -237,7 +237,7 @@ pub fn choose<'m>(
             seed: options.seed,
         };
         let mut scores = criterion.scores(&subject)?;
-        if options.scope == Scope::Lamp
+        if matches!(options.scope, Scope::Lamp | Scope::Owl)
             && scores
                 .iter()
                 .flatten()
@@ -245,6 +245,9 @@ pub fn choose<'m>(
         {
             let criterion = criterion.method().name;
             return Err(PruneError::Signed { criterion });
+        }
+        if options.scope == Scope::Owl {
+            quotas.share_out_by_scores(&scores);
         }
         for (scores, (_, mask)) in scores.iter_mut().zip(&masks) {
             let gone = scores.iter_mut().zip(mask).filter(|(_, keep)| !**keep);
@@ -277,6 +280,8 @@ pub fn choose<'m>(
 /// How much of each layer goes, by rules, scope and pattern. Scores then say which weights.
 #[derive(Clone)]
 pub struct Quotas {
+    /// The sparsity asked for.
+    target: f64,
     all: Vec<Layer>,
     decisions: Vec<Decision>,
     pruned: Vec<Layer>,
@@ -288,12 +293,13 @@ impl Quotas {
     /// # Errors
     /// A [`PruneError`].
     pub fn new(graph: &Graph, options: &PruneOptions) -> Result<Self, PruneError> {
-        let (all, decisions) = decisions(graph, options)?;
+        let (target, all, decisions) = decisions(graph, options)?;
         let pruned = all
             .iter()
             .zip(&decisions)
             .filter(|(_, decision)| decision.pattern.is_some());
         Ok(Self {
+            target,
             pruned: pruned.map(|(layer, _)| layer.clone()).collect(),
             all,
             decisions,
@@ -303,6 +309,23 @@ impl Quotas {
     /// The layers that are pruned.
     pub fn layers(&self) -> &[Layer] {
         &self.pruned
+    }
+
+    /// OWL: each layer a sparsity of its own, by its scores, together the target.
+    fn share_out_by_scores(&mut self, scores: &Scores) {
+        let mut shared: Vec<(&Layer, &mut Decision, f64)> = Vec::new();
+        let decided = self.all.iter().zip(&mut self.decisions);
+        let pruned = decided.filter(|(_, decision)| decision.pattern.is_some());
+        for ((layer, decision), scores) in pruned.zip(scores).filter(|((_, decision), _)| decision.shared) {
+            shared.push((layer, decision, outliers(scores)));
+        }
+        let layers: Vec<(f64, f64)> = shared
+            .iter()
+            .map(|(layer, _, outliers)| (*outliers, layer.weights() as f64))
+            .collect();
+        for ((_, decision, _), sparsity) in shared.into_iter().zip(owl(&layers, self.target)) {
+            decision.sparsity = sparsity;
+        }
     }
 
     /// The same with other patterns.
@@ -353,8 +376,8 @@ impl Quotas {
     }
 }
 
-/// The layers of a graph, and what is done to each.
-fn decisions(graph: &Graph, options: &PruneOptions) -> Result<(Vec<Layer>, Vec<Decision>), PruneError> {
+/// The sparsity asked for, the layers of a graph, and what is done to each.
+fn decisions(graph: &Graph, options: &PruneOptions) -> Result<(f64, Vec<Layer>, Vec<Decision>), PruneError> {
     let target = check_sparsity(options)?;
     let layers = layers(graph, &graph.shapes()?);
     if layers.is_empty() {
@@ -378,7 +401,7 @@ fn decisions(graph: &Graph, options: &PruneOptions) -> Result<(Vec<Layer>, Vec<D
             pattern: options.pattern,
         });
     }
-    Ok((layers, decisions))
+    Ok((target, layers, decisions))
 }
 
 /// ERK: each layer a sparsity of its own, together the target.
@@ -445,6 +468,10 @@ fn check_sparsity(options: &PruneOptions) -> Result<f64, PruneError> {
         }
     }
     importance::check(options)?;
+    if options.scope == Scope::Isomorphic && options.sparsity != Some(0.0) {
+        let problem = "scope isomorphic is for channels: prune weights in a run of their own, with another scope";
+        return Err(PruneError::Sparsity(problem.into()));
+    }
     if let Some(alpha) = options.alpha {
         // The share that goes, of importance as otherwise of weights.
         return Ok(1.0 - alpha);
@@ -478,7 +505,12 @@ fn decide(layer: &Layer, options: &PruneOptions, target: f64) -> Decision {
         Scope::Global => Pool::Scores,
         Scope::Lamp => Pool::Lamp,
         Scope::Row => Pool::Row,
-        Scope::Uniform | Scope::Erk | Scope::Importance | Scope::ImportanceReference => Pool::Layer,
+        Scope::Uniform
+        | Scope::Erk
+        | Scope::Owl
+        | Scope::Importance
+        | Scope::ImportanceReference
+        | Scope::Isomorphic => Pool::Layer,
     };
     let dense = Decision {
         pattern: None,

@@ -6,7 +6,7 @@ use secateur::emit::EmitOptions;
 use secateur::mask::{Bounds, Scope};
 use secateur::prune::{Fallback, PruneOptions, prune};
 use secateur::reference;
-use secateur::structured::{Axis, ChannelOptions, Coupling, Group, choose, remove, remove_channels, scores};
+use secateur::structured::{Axis, ChannelOptions, Coupling, Group, Target, choose, remove, remove_channels, scores};
 use secateur_format::Op;
 use secateur_format::graph::Graph;
 
@@ -52,7 +52,8 @@ fn removed_channels_are_channels_that_nobody_reads() {
 
 fn half() -> ChannelOptions {
     ChannelOptions {
-        fraction: 0.5,
+        target: Target::Channels(0.5),
+        refit: false,
         round_to: 1,
         criterion: Criterion::default(),
         scope: Scope::Uniform,

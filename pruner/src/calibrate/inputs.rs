@@ -1,10 +1,12 @@
 //! The inputs of layers, unfolded: `X [positions, K]`, such that a layer computes `X · Wᵀ`, with the columns in the
 //! order of those of its weights. A layer of several groups has an `X` for each.
 
+use std::ops::Range;
+
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView2, Axis};
-use secateur_format::ValueId;
 use secateur_format::graph::{Graph, GraphError};
+use secateur_format::{Shape, ValueId};
 
 use super::Calibration;
 use crate::eval::EvalError;
@@ -17,37 +19,51 @@ const BATCH: usize = 32;
 /// Floats of `X` at a time, or those of one sample.
 const BLOCK: usize = 1 << 20;
 
-/// Runs the samples through the network, and calls `each` with the number of a layer in `layers`, a group of it, and
-/// some rows of the `X` of that group. A matrix that several nodes share gets the inputs of all of them.
-///
-/// # Errors
-/// An [`EvalError`], if the samples do not fit the graph.
-pub fn each_input(
-    graph: &Graph,
-    layers: &[&Layer],
-    calibration: &Calibration<'_>,
-    mut each: impl FnMut(usize, usize, ArrayView2<'_, f32>),
-) -> Result<(), EvalError> {
-    calibration.check_inputs(graph)?;
-    let shapes = graph.shapes()?;
-    let mut readers: Vec<(usize, ValueId, Patches)> = Vec::new();
-    for (index, node) in graph.nodes.iter().enumerate() {
-        let layer = layers.iter().position(|layer| node.op.weight() == Some(layer.tensor));
-        if let (Some(layer), Some(&value)) = (layer, node.inputs.first()) {
-            let [input, output] = [value, graph.output_of(index)].map(|id| shapes[usize::from(id.0)]);
-            let patches = Patches::new(&node.op, input, output);
-            // Nodes that share a matrix need not read it alike.
-            if (patches.groups(), patches.cols()) == (layers[layer].groups(), layers[layer].cols as usize) {
-                readers.push((layer, value, patches));
+/// Unfolds the inputs of layers, batch by batch.
+struct Unfold<'a> {
+    graph: &'a Graph,
+    calibration: &'a Calibration<'a>,
+    shapes: Vec<Shape>,
+    readers: Vec<(usize, ValueId, Patches)>,
+    interpreter: Interpreter,
+}
+
+impl<'a> Unfold<'a> {
+    fn new(graph: &'a Graph, layers: &[&Layer], calibration: &'a Calibration<'a>) -> Result<Self, EvalError> {
+        calibration.check_inputs(graph)?;
+        let shapes = graph.shapes()?;
+        let mut readers: Vec<(usize, ValueId, Patches)> = Vec::new();
+        for (index, node) in graph.nodes.iter().enumerate() {
+            let layer = layers.iter().position(|layer| node.op.weight() == Some(layer.tensor));
+            if let (Some(layer), Some(&value)) = (layer, node.inputs.first()) {
+                let [input, output] = [value, graph.output_of(index)].map(|id| shapes[usize::from(id.0)]);
+                let patches = Patches::new(&node.op, input, output);
+                // Nodes that share a matrix need not read it alike.
+                if (patches.groups(), patches.cols()) == (layers[layer].groups(), layers[layer].cols as usize) {
+                    readers.push((layer, value, patches));
+                }
             }
         }
+        let values: Vec<ValueId> = readers.iter().map(|&(_, value, _)| value).collect();
+        let interpreter = Interpreter::observer(graph, &values, BATCH.min(calibration.count()))?;
+        Ok(Self {
+            graph,
+            calibration,
+            shapes,
+            readers,
+            interpreter,
+        })
     }
-    let values: Vec<ValueId> = readers.iter().map(|&(_, value, _)| value).collect();
-    let mut interpreter = Interpreter::observer(graph, &values, BATCH.min(calibration.count()))?;
-    for batch in calibration.batches(BATCH) {
-        calibration.set_inputs(&mut interpreter, batch.clone());
-        interpreter.forward(graph);
-        for (layer, value, patches) in &readers {
+
+    fn batch(
+        &mut self,
+        batch: Range<usize>,
+        mut each: impl FnMut(usize, usize, ArrayView2<'_, f32>),
+    ) -> Result<(), EvalError> {
+        let (shapes, interpreter) = (&self.shapes, &mut self.interpreter);
+        self.calibration.set_inputs(interpreter, batch.clone());
+        interpreter.forward(self.graph);
+        for (layer, value, patches) in &self.readers {
             let (cols, positions) = (patches.cols(), patches.positions());
             let samples: Vec<usize> = (0..batch.len()).collect();
             for samples in samples.chunks((BLOCK / (cols * positions)).max(1)) {
@@ -70,8 +86,58 @@ pub fn each_input(
                 }
             }
         }
+        Ok(())
+    }
+}
+
+/// Runs the samples through the network, and calls `each` with the number of a layer in `layers`, a group of it, and
+/// some rows of the `X` of that group. A matrix that several nodes share gets the inputs of all of them.
+///
+/// # Errors
+/// An [`EvalError`], if the samples do not fit the graph.
+pub fn each_input(
+    graph: &Graph,
+    layers: &[&Layer],
+    calibration: &Calibration<'_>,
+    mut each: impl FnMut(usize, usize, ArrayView2<'_, f32>),
+) -> Result<(), EvalError> {
+    let mut unfold = Unfold::new(graph, layers, calibration)?;
+    for batch in calibration.batches(BATCH) {
+        unfold.batch(batch, &mut each)?;
     }
     Ok(())
+}
+
+/// `[Xᵀ X, Xᵀ Y]`, each `[K, K]`, of a layer without groups: X are its inputs in `graph`, Y those in `other`, which
+/// differs from it in its weights only.
+///
+/// # Errors
+/// As [`each_input`].
+pub fn cross_gram(
+    graph: &Graph,
+    other: &Graph,
+    layer: &Layer,
+    calibration: &Calibration<'_>,
+) -> Result<[Array2<f64>; 2], EvalError> {
+    let [mut own, mut others] = [
+        Unfold::new(graph, &[layer], calibration)?,
+        Unfold::new(other, &[layer], calibration)?,
+    ];
+    let cols = layer.cols as usize;
+    let mut sums = [Array2::zeros((cols, cols)), Array2::zeros((cols, cols))];
+    for batch in calibration.batches(BATCH) {
+        let mut rows = Vec::new();
+        own.batch(batch.clone(), |_, _, x| rows.push(x.to_owned()))?;
+        let mut rows = rows.into_iter();
+        others.batch(batch, |_, _, y| {
+            if let Some(x) = rows.next() {
+                let x = x.mapv(f64::from);
+                general_mat_mul(1.0, &x.t(), &x, 1.0, &mut sums[0]);
+                general_mat_mul(1.0, &x.t(), &y.mapv(f64::from), 1.0, &mut sums[1]);
+            }
+        })?;
+    }
+    Ok(sums)
 }
 
 /// The sums of squares of the columns of `X`, `[layer][group][column]`.

@@ -151,10 +151,7 @@ fn info(recipe: &Recipe, options: &PruneOptions, channels: Option<&ChannelOption
     }
     let removed = channels.map(|channels| {
         let (criterion, scope) = (&channels.criterion, lower(channels.scope));
-        let mut text = format!(
-            "{criterion} {scope} {} round_to {}",
-            channels.fraction, channels.round_to
-        );
+        let mut text = format!("{criterion} {scope} {} round_to {}", channels.target, channels.round_to);
         for rule in channels.rules.iter().filter(|rule| rule.sparsity == Some(0.0)) {
             text += &format!(" {}=0", rule.layers);
         }

@@ -1,6 +1,6 @@
 //! A criterion as it was chosen: what only criteria have.
 
-use super::{CriterionError, Kind, METHODS, Method, Scores, Setting, Subject, Unit};
+use super::{CriterionError, Kind, METHODS, Method, Scores, Setting, Subject, Unit, Value};
 use crate::registry::{Choice, Entry};
 
 /// A criterion of the registry with its settings.
@@ -64,8 +64,10 @@ impl Criterion {
 
     /// In how many rounds it prunes, each scoring what the one before has left.
     pub fn rounds(&self) -> u32 {
-        let rounds = self.settings().find(|(setting, _)| setting.name == ROUNDS);
-        rounds.map_or(1, |(setting, _)| self.whole(setting) as u32)
+        match self.setting(ROUNDS) {
+            Some(Value::Whole(rounds)) => rounds,
+            _ => 1,
+        }
     }
 
     /// A score for each weight of each layer of the subject: a vector per layer, in the layout of its weights.

@@ -25,6 +25,10 @@ pub enum Scope {
     Lamp,
     /// Each output keeps its most important connections, up to the share `alpha` of its importance (arXiv 2109.10795)
     Importance,
+    /// More density for layers with more outlying scores (arXiv 2310.05175); made for criterion wanda
+    Owl,
+    /// Channels of groups that are alike are ranked together (arXiv 2407.04616); for channels only
+    Isomorphic,
     /// So as its authors' code has it: the least important connection of each output always goes
     ImportanceReference,
 }
@@ -49,6 +53,8 @@ impl Scope {
             Self::Global => "global",
             Self::Erk => "erk",
             Self::Lamp => "lamp",
+            Self::Owl => "owl",
+            Self::Isomorphic => "isomorphic",
             Self::Importance => "importance",
             Self::ImportanceReference => "importance-reference",
         }
@@ -113,6 +119,36 @@ pub fn erk(layers: &[Extents], sparsity: f64) -> Vec<f64> {
         .collect()
 }
 
+/// Scores above so many times their mean are outliers.
+const OUTLIER: f64 = 5.0;
+
+/// Densities differ from their mean by no more.
+const SPREAD: f64 = 0.08;
+
+/// The percentage of scores that are far above their mean.
+pub fn outliers(scores: &[f64]) -> f64 {
+    let mean = scores.iter().sum::<f64>() / scores.len().max(1) as f64;
+    let count = scores.iter().filter(|&&score| score > OUTLIER * mean).count();
+    100.0 * count as f64 / scores.len().max(1) as f64
+}
+
+/// The sparsity of each layer by its share of outliers, such that together it is `sparsity` (OWL, arXiv 2310.05175);
+/// `layers` are outliers and weights. That the mean is one over weights, where layers are of unequal size, is ours.
+pub fn owl(layers: &[(f64, f64)], sparsity: f64) -> Vec<f64> {
+    let least = layers.iter().map(|layer| layer.0).fold(f64::INFINITY, f64::min);
+    let most = layers.iter().map(|layer| layer.0).fold(f64::NEG_INFINITY, f64::max);
+    let raised = |outliers: f64| match most > least {
+        true => (outliers - least) / (most - least) * 2.0 * SPREAD,
+        false => 0.0,
+    };
+    let weights: f64 = layers.iter().map(|layer| layer.1).sum();
+    let mean = layers.iter().map(|layer| raised(layer.0) * layer.1).sum::<f64>() / weights.max(1.0);
+    let each = layers
+        .iter()
+        .map(|layer| (sparsity - raised(layer.0) + mean).clamp(0.0, 1.0));
+    each.collect()
+}
+
 /// Ascending scores, each divided by the sum of itself and all above it; what is pruned already stays last.
 pub(super) fn lamp(ascending: &[f64]) -> Vec<f64> {
     let mut scores = ascending.to_vec();
@@ -173,6 +209,22 @@ mod tests {
         let found = erk(&layers, 0.4);
         close(&[found[0] * 100.0 + found[1] * 200.0], &[120.0]);
         assert!((0.5..=0.6).contains(&found[0]), "{found:?}");
+    }
+
+    #[test]
+    fn owl_has_the_densities_of_the_reference_code() {
+        // algorithms.md 6.18.
+        let sparsities = owl(&[(4.0, 1.0), (2.0, 1.0), (1.0, 1.0)], 0.7);
+        let densities: Vec<f64> = sparsities.iter().map(|sparsity| 1.0 - sparsity).collect();
+        close(&densities, &[0.388_889, 0.282_222, 0.228_889]);
+        close(&owl(&[(3.0, 5.0), (3.0, 9.0)], 0.6), &[0.6, 0.6]);
+        // Layers of unequal size meet it together.
+        let uneven = owl(&[(4.0, 10.0), (1.0, 1000.0)], 0.7);
+        close(&[(uneven[0] * 10.0 + uneven[1] * 1000.0) / 1010.0], &[0.7]);
+        close(
+            &[outliers(&[0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 9.1])],
+            &[10.0],
+        );
     }
 
     #[test]

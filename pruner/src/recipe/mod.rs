@@ -108,7 +108,11 @@ pub struct Prune {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub structured: Option<f64>,
-    /// With `structured`: what is coupled keeps a multiple of so many channels, or all.
+    /// Instead of `structured`: channels are removed until at most this share of the multiplications is left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub macs: Option<f64>,
+    /// With `structured` or `macs`: what is coupled keeps a multiple of so many channels, or all.
     #[schemars(range(min = 1, max = 1024))]
     pub round_to: usize,
     /// Fraction of the prunable weights to remove; with `max_drop`, the most that is tried. N:M fixes it itself,
@@ -132,7 +136,8 @@ pub struct Prune {
     /// What becomes of layers that the pattern does not divide.
     pub fallback: Fallback,
     /// The weights that stay are changed so that each layer's outputs over samples of `data.train` change least. All
-    /// but least-squares choose the weights themselves: then the criterion only shares out the sparsity.
+    /// but least-squares choose the weights themselves: then the criterion only shares out the sparsity. With `structured` or
+    /// `macs`, least-squares does so for what reads channels that are removed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reconstruct: Option<Reconstruction>,
     /// Before N:M pruning, channels are put in an order in which the pattern keeps more of the weights; the network
@@ -150,6 +155,7 @@ impl Default for Prune {
     fn default() -> Self {
         Self {
             structured: None,
+            macs: None,
             round_to: 1,
             sparsity: None,
             alpha: None,

@@ -11,7 +11,7 @@ use crate::mask::{Bounds, Pattern, Scope};
 use crate::prune::{PruneOptions, Rule};
 use crate::schedule::{Cut, Original, Retraining, rounds};
 use crate::source::nearest::suggestion;
-use crate::structured::ChannelOptions;
+use crate::structured::{ChannelOptions, Target};
 use crate::train::{
     Adam, Augment, Distillation, Init, Loss, Optimizer as Engine, Plan, Schedule, Shape, Statistics, Subset, Take, zoo,
 };
@@ -160,26 +160,52 @@ impl Recipe {
                 &format!("sparsity {sparsity} is not from 0 to below 1 (0.9 = 90 % of the weights removed)"),
             );
         }
-        if let Some(fraction) = self.prune.structured {
-            if !(0.0..1.0).contains(&fraction) {
+        if let Some(fraction) = self.prune.structured
+            && !(0.0..1.0).contains(&fraction)
+        {
+            return wrong(
+                "prune.structured",
+                &format!("{fraction} is not from 0 to below 1 (0.5 = half of the channels removed)"),
+            );
+        }
+        if let Some(share) = self.prune.macs {
+            if !(share > 0.0 && share < 1.0) {
                 return wrong(
-                    "prune.structured",
-                    &format!("{fraction} is not from 0 to below 1 (0.5 = half of the channels removed)"),
+                    "prune.macs",
+                    &format!("{share} is not between 0 and 1 (0.5 = half of the multiplications stay)"),
                 );
             }
-            if !matches!(self.prune.scope, Scope::Global | Scope::Uniform) {
-                return wrong("prune.scope", "must be global or uniform where channels are removed");
+            if self.prune.structured.is_some() {
+                return wrong(
+                    "prune.macs",
+                    "decides how many channels go: leave structured out, or macs",
+                );
+            }
+        }
+        let isomorphic = self.prune.scope == Scope::Isomorphic;
+        if isomorphic && (self.prune.structured.is_none() || self.prune.sparsity.is_some_and(|asked| asked > 0.0)) {
+            return wrong(
+                "prune.scope",
+                "isomorphic is for structured, and without a sparsity of weights",
+            );
+        }
+        if self.removal().is_some() {
+            if !isomorphic && !matches!(self.prune.scope, Scope::Global | Scope::Uniform) {
+                return wrong(
+                    "prune.scope",
+                    "must be global, uniform or isomorphic where channels are removed",
+                );
             }
             if self.schedule.kind != Kind::OneShot {
                 return wrong(
                     "schedule.kind",
-                    "must be one-shot with prune.structured: channels are removed in one go",
+                    "must be one-shot with prune.structured or prune.macs: channels are removed in one go",
                 );
             }
             if self.schedule.between == Between::Rewind {
                 return wrong(
                     "schedule.between",
-                    "cannot be rewind with prune.structured: the network had other channels then",
+                    "cannot be rewind with prune.structured or prune.macs: the network had other channels then",
                 );
             }
         }
@@ -276,8 +302,11 @@ impl Recipe {
             let problem = format!("{method} does not choose whole kernels: use least-squares, or another pattern");
             return Err(("prune.reconstruct".into(), problem));
         }
-        if self.prune.round_to != 1 && self.prune.structured.is_none() {
-            return wrong("prune.round_to", "rounds what prune.structured leaves: give that too");
+        if self.prune.round_to != 1 && self.removal().is_none() {
+            return wrong(
+                "prune.round_to",
+                "rounds what prune.structured or prune.macs leaves: give one too",
+            );
         }
         self.check_samples()?;
         self.check_dynamic()?;
@@ -389,16 +418,23 @@ impl Recipe {
 
     /// The sparsity of weights: as asked, that of the pattern, or 0 where only channels are removed.
     pub fn sparsity(&self) -> Option<f64> {
-        let alone = self.prune.structured.map(|_| 0.0);
+        let alone = self.removal().map(|_| 0.0);
         let alone = alone.filter(|_| self.prune.max_drop.is_none() && self.prune.pattern.0 == Pattern::Unstructured);
         let asked = self.prune.sparsity.or(self.prune.pattern.0.fixed_sparsity());
         asked.or(alone)
     }
 
+    /// How much is removed by channels.
+    fn removal(&self) -> Option<Target> {
+        let channels = self.prune.structured.map(Target::Channels);
+        channels.or(self.prune.macs.map(Target::Multiplications))
+    }
+
     /// Which channels to remove.
     pub fn channels(&self) -> Option<ChannelOptions> {
         Some(ChannelOptions {
-            fraction: self.prune.structured?,
+            target: self.removal()?,
+            refit: self.prune.reconstruct.is_some_and(|method| !method.0.chooses()),
             round_to: self.prune.round_to,
             criterion: self.prune.criterion.clone(),
             scope: self.prune.scope,

@@ -51,6 +51,14 @@ enum Solve {
     Weights(fn(&Problem, Vec<bool>) -> Result<Solution, Singular>),
 }
 
+/// The method that takes masks as they are.
+pub const LEAST_SQUARES: Method = Method {
+    name: "least-squares",
+    summary: "the mask of the criterion, with the best weights that it allows",
+    source: "the refit of Kwon et al. 2022, arXiv 2204.09656, of single weights",
+    solve: Solve::Weights(least_squares::solve),
+};
+
 /// All methods.
 pub static METHODS: [Method; 4] = [
     Method {
@@ -65,12 +73,7 @@ pub static METHODS: [Method; 4] = [
         source: "Frantar and Alistarh 2023, arXiv 2301.00774",
         solve: Solve::Mask(sparsegpt::solve),
     },
-    Method {
-        name: "least-squares",
-        summary: "the mask of the criterion, with the best weights that it allows",
-        source: "the refit of Kwon et al. 2022, arXiv 2204.09656, of single weights",
-        solve: Solve::Weights(least_squares::solve),
-    },
+    LEAST_SQUARES,
     Method {
         name: "alps",
         summary: "moves mask and weights together by ADMM, then takes the best weights of the mask",

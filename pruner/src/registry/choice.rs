@@ -76,10 +76,17 @@ impl<M: Entry> Choice<M> {
         self.method
     }
 
+    /// The value of the setting of that name, if the method has it.
+    pub fn setting(&self, name: &str) -> Option<Value> {
+        let mut settings = self.settings();
+        settings
+            .find(|(setting, _)| setting.name == name)
+            .map(|(_, value)| value)
+    }
+
     /// The value of a setting.
     fn value(&self, setting: &Setting) -> Value {
-        let own = self.settings().find(|(own, _)| own.name == setting.name);
-        own.map_or(setting.default(), |(_, value)| value)
+        self.setting(setting.name).unwrap_or(setting.default())
     }
 
     /// A number; NaN for names.

@@ -1,5 +1,7 @@
 //! Which channels stay.
 
+use std::collections::BTreeSet;
+
 use secateur_format::graph::Graph;
 
 use super::ChannelError;
@@ -47,7 +49,7 @@ pub fn scores(
 ///
 /// Removes `round_half_to_even(fraction · channels)`, lowest score first, of each group or, under
 /// [`Scope::Global`], of all of them together, ranked by their scores relative to the mean of their
-/// group. Then each group gets back as many as `round_to` needs; one channel of each stays.
+/// group; under [`Scope::Isomorphic`] of all that have the same tag (arXiv 2407.04616). Then each group gets back as many as `round_to` needs; one channel of each stays.
 pub fn choose(
     coupling: &Coupling,
     scores: &[f64],
@@ -56,37 +58,70 @@ pub fn choose(
     scope: Scope,
     round_to: usize,
 ) -> Vec<bool> {
-    let mut groups = Vec::new();
+    let mut groups: Vec<(&Group, Vec<(f64, usize)>)> = Vec::new();
     for group in coupling
         .groups
         .iter()
         .filter(|group| group.pins.is_empty() && may(group))
     {
-        let score = |channel| scores.get(channel).copied().unwrap_or(0.0);
-        let mut ranked: Vec<(f64, usize)> = group.channels.iter().map(|&c| (score(c), c)).collect();
-        ranked.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-        groups.push((group, ranked));
+        groups.push((group, ranked(group, scores)));
     }
     let removed: Vec<usize> = match scope {
-        Scope::Uniform | Scope::Row | Scope::Erk | Scope::Lamp | Scope::Importance | Scope::ImportanceReference => {
-            groups
-                .iter()
-                .map(|(_, ranked)| prune_count(fraction, ranked.len()))
-                .collect()
-        }
         Scope::Global => {
             let ranked: Vec<&[(f64, usize)]> = groups.iter().map(|(_, ranked)| ranked.as_slice()).collect();
             pooled(&ranked, fraction)
         }
+        Scope::Isomorphic => {
+            let mut removed = vec![0; groups.len()];
+            let tags: BTreeSet<_> = groups.iter().map(|(group, _)| &group.tag).collect();
+            for tag in tags {
+                let alike: Vec<usize> = (0..groups.len()).filter(|&index| groups[index].0.tag == *tag).collect();
+                let ranked: Vec<&[(f64, usize)]> = alike.iter().map(|&index| groups[index].1.as_slice()).collect();
+                let found = pooled(&ranked, fraction);
+                alike
+                    .into_iter()
+                    .zip(found)
+                    .for_each(|(index, count)| removed[index] = count);
+            }
+            removed
+        }
+        _ => groups
+            .iter()
+            .map(|(_, ranked)| prune_count(fraction, ranked.len()))
+            .collect(),
     };
     let mut keep = vec![true; coupling.count];
     for ((group, ranked), removed) in groups.iter().zip(removed) {
-        let step = round_to.max(1) / gcd(round_to.max(1), group.width);
+        let step = step(group, round_to);
         let kept = (ranked.len() - removed).max(1).next_multiple_of(step).min(ranked.len());
         let lowest = ranked.iter().take(ranked.len() - kept);
         lowest.for_each(|&(_, channel)| keep[channel] = false);
     }
     keep
+}
+
+/// The channels of a group with their scores, lowest first.
+pub(super) fn ranked(group: &Group, scores: &[f64]) -> Vec<(f64, usize)> {
+    let score = |channel| scores.get(channel).copied().unwrap_or(0.0);
+    let mut ranked: Vec<(f64, usize)> = group.channels.iter().map(|&c| (score(c), c)).collect();
+    ranked.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+    ranked
+}
+
+/// A group keeps a multiple of so many channels, so that their outputs are one of `round_to`.
+pub(super) fn step(group: &Group, round_to: usize) -> usize {
+    round_to.max(1) / gcd(round_to.max(1), group.width.max(1))
+}
+
+/// The scores relative to the mean size of those of their group.
+pub(super) fn relative(coupling: &Coupling, scores: &[f64]) -> Vec<f64> {
+    let mut found = scores.to_vec();
+    for group in &coupling.groups {
+        let sum: f64 = group.channels.iter().map(|&channel| scores[channel].abs()).sum();
+        let mean = (sum / group.channels.len().max(1) as f64).max(f64::MIN_POSITIVE);
+        group.channels.iter().for_each(|&channel| found[channel] /= mean);
+    }
+    found
 }
 
 /// How many channels each group loses when all are ranked together. `groups` are sorted by score.

@@ -54,6 +54,8 @@ pub struct Group {
     pub width: usize,
     /// Nodes whose weights make them.
     pub layers: Vec<String>,
+    /// What leaves with a channel, by the kinds of its operators and axes, in order: groups that are alike have the same.
+    pub tag: Vec<(&'static str, Axis)>,
     /// Why they are coupled.
     pub ties: Vec<String>,
     /// Why they cannot be removed; empty if they can.
@@ -83,6 +85,24 @@ impl Coupling {
         let mut labels = Labels::new(graph, &shapes);
         propagate(&mut labels)?;
         Ok(labels.finish())
+    }
+
+    /// The rows of weights, which make channels.
+    pub fn makers(&self) -> impl Iterator<Item = &Slices> {
+        self.slices.iter().filter(|slices| slices.axis == Axis::Rows)
+    }
+
+    /// Of each channel, the sum of `term` over all weights that read it; it is given a constant, the index of a weight, and all
+    /// weights of the constant.
+    pub fn sums_over_readers(&self, graph: &Graph, term: impl Fn(TensorId, usize, &[f32]) -> f64) -> Vec<f64> {
+        let mut sums = vec![0.0; self.count];
+        for slices in self.slices.iter().filter(|slices| slices.reads(&graph.nodes)) {
+            let weights = graph.tensor(slices.tensor).map_or(&[][..], |tensor| &tensor.data);
+            for (index, &channel) in (0..weights.len()).zip(slices.channels.iter().cycle()) {
+                sums[channel] += term(slices.tensor, index, weights);
+            }
+        }
+        sums
     }
 
     /// What leaves with a channel of a group: parts of constants, and how many of their entries.
@@ -228,6 +248,7 @@ impl Coupling {
                     channels: Vec::new(),
                     width,
                     layers: Vec::new(),
+                    tag: Vec::new(),
                     ties: Vec::new(),
                     pins: Vec::new(),
                 });
@@ -243,7 +264,14 @@ impl Coupling {
                 .into_iter()
                 .for_each(|group| self.groups[group].layers.push(name.clone()));
         }
-        for group in &mut self.groups {
+        let tag = |group: &Group| {
+            let members = self.members(group);
+            let kinds = members.map(|(slices, _)| (graph.nodes[slices.node].op.name(), slices.axis));
+            kinds.collect()
+        };
+        let tags: Vec<Vec<(&str, Axis)>> = self.groups.iter().map(tag).collect();
+        for (group, tag) in self.groups.iter_mut().zip(tags) {
+            group.tag = tag;
             if let Some(layer) = group.layers.first() {
                 group.name.clone_from(layer);
             }

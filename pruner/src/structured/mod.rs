@@ -1,36 +1,76 @@
 //! Structured pruning: channels leave the graph, with everything that is coupled to them, and
 //! what stays is a smaller dense graph like any other.
 
+mod budget;
 mod choose;
 mod classes;
 mod coupling;
+mod fisher;
 mod permute;
 mod propagate;
+mod removal;
 mod remove;
 #[cfg(test)]
 mod tests;
+mod tune;
 mod unused;
+
+use std::fmt;
 
 use secateur_format::graph::{Graph, GraphError};
 use thiserror::Error;
 
 pub use choose::{choose, scores};
 pub use coupling::{Axis, Coupling, Group, Slices};
+pub use fisher::mask_gradients;
 pub use permute::permute;
+pub use removal::Removal;
 pub use remove::remove;
 pub use unused::unused;
 
 use crate::calibrate::Calibration;
 use crate::criterion::{Criterion, CriterionError};
+use crate::eval::EvalError;
 use crate::layer::multiplications;
 use crate::mask::Scope;
 use crate::prune::Rule;
+use crate::reconstruct::ReconstructError;
+
+/// How much to remove.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Target {
+    /// A fraction of the removable channels.
+    Channels(f64),
+    /// As many channels as leave at most this share of the multiplications.
+    Multiplications(f64),
+}
+
+impl Target {
+    /// Half way there: twice the same share leaves as much.
+    fn milder(self) -> Self {
+        match self {
+            Self::Channels(fraction) => Self::Channels(1.0 - (1.0 - fraction).sqrt()),
+            Self::Multiplications(share) => Self::Multiplications(share.sqrt()),
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Channels(fraction) => write!(f, "{fraction}"),
+            Self::Multiplications(share) => write!(f, "macs {share}"),
+        }
+    }
+}
 
 /// How to remove channels.
 #[derive(Clone, Debug)]
 pub struct ChannelOptions {
-    /// Fraction of the removable channels to remove.
-    pub fraction: f64,
+    /// How much.
+    pub target: Target,
+    /// Whether the layers that read channels which leave get the weights that keep their outputs best, over samples.
+    pub refit: bool,
     /// Each group keeps a multiple of so many channels, or all.
     pub round_to: usize,
     /// Which channels go first.
@@ -108,6 +148,30 @@ pub enum ChannelError {
     /// The fraction is outside 0..1.
     #[error("{0} is not a fraction of channels from 0 to below 1 (0.5 = half of them removed)")]
     Fraction(f64),
+    /// The share is outside 0..1.
+    #[error("{0} is not a share of the multiplications between 0 and 1 (0.5 = half of them stay)")]
+    Share(f64),
+    /// So few multiplications cannot be had.
+    #[error(
+        "removing channels cannot leave only {share} of the multiplications: each coupled group keeps a channel (or \
+         round_to of them), and pinned and skipped ones stay; allow more"
+    )]
+    Budget {
+        /// What was asked for.
+        share: f64,
+    },
+    /// Drawing leaves other counts.
+    #[error(
+        "coreset draws channels, some more than once, so that their number cannot be rounded: leave round_to out, or use \
+         coreset:choice=rank"
+    )]
+    Drawn,
+    /// The samples do not fit.
+    #[error(transparent)]
+    Samples(#[from] EvalError),
+    /// What reads the channels cannot be refitted.
+    #[error(transparent)]
+    Refit(#[from] ReconstructError),
     /// Nothing would be removed.
     #[error(
         "no channel would be removed: each of the {groups} groups is pinned, skipped, or so small that rounding \
@@ -119,93 +183,6 @@ pub enum ChannelError {
     },
 }
 
-/// The channels that leave a graph.
-#[derive(Clone, Debug)]
-pub struct Removal {
-    coupling: Coupling,
-    keep: Vec<bool>,
-    groups: Vec<RemovedGroup>,
-}
-
-impl Removal {
-    /// Chooses them; criteria that need samples take those of `calibration`.
-    ///
-    /// # Errors
-    /// A [`ChannelError`].
-    pub fn new(
-        graph: &Graph,
-        options: &ChannelOptions,
-        calibration: Option<&Calibration<'_>>,
-    ) -> Result<Self, ChannelError> {
-        if !(0.0..1.0).contains(&options.fraction) {
-            return Err(ChannelError::Fraction(options.fraction));
-        }
-        let coupling = Coupling::new(graph)?;
-        let scores = scores(graph, &coupling, &options.criterion, options.seed, calibration)?;
-        let kept_whole = |layer: &String| {
-            let last = options.rules.iter().rfind(|rule| rule.layers.is_match(layer));
-            last.filter(|rule| !rule.channels.unwrap_or(rule.sparsity != Some(0.0)))
-        };
-        let skipped = |group: &Group| group.layers.iter().find_map(kept_whole);
-        let keep = choose(
-            &coupling,
-            &scores,
-            |group| skipped(group).is_none(),
-            options.fraction,
-            options.scope,
-            options.round_to,
-        );
-        if options.fraction > 0.0 && keep.iter().all(|&keep| keep) {
-            let groups = coupling.groups.len();
-            return Err(ChannelError::Nothing { groups });
-        }
-        let row = |group: &Group| {
-            let kept = group.channels.iter().filter(|&&channel| keep[channel]).count();
-            let rule = || skipped(group).map(|rule| format!("skipped by the rule `{}`", rule.layers));
-            RemovedGroup {
-                name: group.name.clone(),
-                layers: group.layers.clone(),
-                before: group.channels.len() * group.width,
-                after: kept * group.width,
-                note: group.pins.first().cloned().or_else(rule),
-            }
-        };
-        let groups = coupling.groups.iter().map(row).collect();
-        Ok(Self { coupling, keep, groups })
-    }
-
-    /// Zeroes the weights that read channels which leave: the graph then computes in all others what the smaller
-    /// one will.
-    pub fn disconnect(&self, graph: &mut Graph) {
-        let Graph { nodes, tensors, .. } = graph;
-        for slices in &self.coupling.slices {
-            let reads = slices.reads(nodes);
-            let Some(tensor) = tensors.get_mut(usize::from(slices.tensor.0)).filter(|_| reads) else {
-                continue;
-            };
-            for row in tensor.data.chunks_mut(slices.channels.len().max(1)) {
-                let entries = row.iter_mut().zip(&slices.channels);
-                let gone = entries.filter(|(_, channel)| !self.keep[**channel]);
-                gone.for_each(|(weight, _)| *weight = 0.0);
-            }
-        }
-    }
-
-    /// The graph without them, and what that did.
-    ///
-    /// # Errors
-    /// A [`ChannelError`], if it is another graph than they were chosen for.
-    pub fn apply(self, graph: &Graph) -> Result<(Graph, ChannelReport), ChannelError> {
-        let smaller = remove(graph, &self.coupling, &self.keep)?;
-        let report = ChannelReport {
-            groups: self.groups,
-            before: Size::new(graph)?,
-            after: Size::new(&smaller)?,
-        };
-        Ok((smaller, report))
-    }
-}
-
 /// Removes channels of `graph`; criteria that need samples take those of `calibration`.
 ///
 /// # Errors
@@ -215,7 +192,24 @@ pub fn remove_channels(
     options: &ChannelOptions,
     calibration: Option<&Calibration<'_>>,
 ) -> Result<ChannelReport, ChannelError> {
-    let (smaller, report) = Removal::new(graph, options, calibration)?.apply(graph)?;
+    let removal = Removal::new(graph, options, calibration)?;
+    let mut disconnected = graph.clone();
+    removal.disconnect(&mut disconnected, calibration)?;
+    let (smaller, report) = removal.apply(&disconnected)?;
     *graph = smaller;
     Ok(report)
+}
+
+#[cfg(test)]
+mod target {
+    use super::Target;
+
+    #[test]
+    fn two_steps_of_the_milder_target_are_the_target() {
+        // algorithms.md 4.2.
+        assert!(
+            matches!(Target::Multiplications(0.5).milder(), Target::Multiplications(share) if (share - 0.707_107).abs() < 1e-6)
+        );
+        assert_eq!(Target::Channels(0.75).milder(), Target::Channels(0.5));
+    }
 }

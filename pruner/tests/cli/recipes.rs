@@ -124,7 +124,10 @@ fn channels_alone_are_removed_and_what_does_not_go_with_it_is_refused() {
     for (set, complaint) in [
         (&[][..], "`schedule.kind`: must be one-shot"),
         (&["schedule.kind=one-shot"], "`schedule.between`: cannot be rewind"),
-        (&["prune.scope=erk"], "`prune.scope`: must be global or uniform"),
+        (
+            &["prune.scope=erk"],
+            "`prune.scope`: must be global, uniform or isomorphic",
+        ),
         (&["prune.round_to=0"], "`prune.round_to`: must be from 1 to 1024"),
     ] {
         let refused = run(set);
@@ -564,7 +567,7 @@ fn a_description_without_weights_is_trained_and_pruned() {
                   [train]\nepochs = 8\nbatch = 16\n";
     folder.write("net-recipe.toml", recipe.as_bytes());
     let report = folder.json(&["prune", "--recipe", "net-recipe.toml", "--run", "fresh"]);
-    assert!(number(&report["dense"], "accuracy") > 0.8, "{report}");
+    assert!(number(&report["report"]["dense"], "accuracy") > 0.8, "{report}");
     folder.ok(&[
         "train",
         "net.toml",
@@ -579,4 +582,71 @@ fn a_description_without_weights_is_trained_and_pruned() {
 
     let message = folder.fails(3, &["inspect", "net.toml"]);
     assert!(message.contains("`secateur train` draws weights"), "{message}");
+}
+
+#[test]
+fn rounds_of_a_share_of_importance_end_where_it_leads() {
+    let folder = folder();
+    let set = [
+        "prune.criterion=nnrelief",
+        "prune.scope=importance",
+        "prune.pattern=kernel",
+        "prune.alpha=0.9",
+    ];
+    let recipe = String::from_utf8(bytes(folder.path("recipe.toml"))).unwrap();
+    folder.write("recipe.toml", recipe.replace("sparsity = 0.8\n", "").as_bytes());
+    let set: Vec<&str> = set.iter().flat_map(|set| ["--set", set]).collect();
+    let run = |name: &str| {
+        let report = folder.json(&[&["prune", "--recipe", "recipe.toml", "--run", name][..], &set].concat());
+        number(&report["report"], "sparsity")
+    };
+    let sparsity = run("a");
+    assert_eq!(sparsity, run("b"));
+    let metrics = String::from_utf8(bytes(folder.path("a/metrics.jsonl"))).unwrap();
+    let lines = metrics.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let rounds: Vec<f64> = lines
+        .filter(|line| line["round"].is_number())
+        .map(|line| number(&line, "sparsity"))
+        .collect();
+    assert!(
+        rounds.len() == 2 && 0.1 < rounds[0] && rounds[0] < rounds[1],
+        "{rounds:?}"
+    );
+    assert!((rounds[1] - sparsity).abs() < 1e-9);
+}
+
+#[test]
+fn channels_go_to_a_budget_of_multiplications() {
+    let folder = folder();
+    let prune = |criterion: &str, macs: &str| {
+        let set = format!("prune.macs={macs}");
+        let args = [
+            "prune",
+            MODEL,
+            "-o",
+            "m.sct",
+            "--force",
+            "--train",
+            "train.toml",
+            "--criterion",
+            criterion,
+            "--set",
+            &set,
+        ];
+        let json = folder.json(&args);
+        let size = |when: &str| json["structured"][when]["multiplications"].as_f64().unwrap();
+        size("after") / size("before")
+    };
+    for criterion in ["channel-fisher", "magnitude", "coreset:choice=rank"] {
+        let left = prune(criterion, "0.5");
+        assert!(left <= 0.5 && left > 0.3, "{criterion}: {left}");
+    }
+    let set = ["prune", MODEL, "-o", "no.sct", "--set"];
+    for (key, problem) in [
+        ("prune.macs=1.5", "between 0 and 1"),
+        ("prune.macs=0.0001", "allow more"),
+    ] {
+        let error = folder.fails(2, &[&set[..], &[key]].concat());
+        assert!(error.contains(problem), "{error}");
+    }
 }

@@ -30,6 +30,10 @@ registry! {
     fisher,
     woodfisher,
     nnrelief,
+    coreset,
+    fpgm,
+    bn_scale,
+    channel_fisher,
 }
 
 pub(crate) use random::uniform;

@@ -149,10 +149,12 @@ fn scopes_that_divide_by_scores_refuse_signs() {
     let (net, dataset) = (random(), dataset(true));
     let samples = calibration(&dataset, PLAIN);
     let mut options = Recipe::default().options(Some(0.5));
-    options.scope = Scope::Lamp;
     options.criterion = Criterion::named("movement").unwrap();
-    let error = choose(&net.0, |_| None, &options, Some(&samples)).unwrap_err();
-    assert!(matches!(error, PruneError::Signed { criterion: "movement" }), "{error}");
+    for scope in [Scope::Lamp, Scope::Owl] {
+        options.scope = scope;
+        let error = choose(&net.0, |_| None, &options, Some(&samples)).unwrap_err();
+        assert!(matches!(error, PruneError::Signed { criterion: "movement" }), "{error}");
+    }
 }
 
 #[test]

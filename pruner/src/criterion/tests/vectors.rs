@@ -1,6 +1,8 @@
 //! The worked examples of `algorithms.md`, each through the registry.
 
-use secateur_format::graph::Graph;
+use secateur_format::graph::{Graph, Tensor};
+use secateur_format::op::BatchNorm;
+use secateur_format::{Op, TensorId};
 
 use super::support::{Net, calibration, close};
 use crate::calibrate::Calibration;
@@ -45,6 +47,38 @@ fn norms_of_what_is_pruned_together() {
         let found: Vec<f64> = scores[0].chunks(2).map(|row| unit.score(row.iter().copied())).collect();
         assert_eq!(found, expected, "{name}");
     }
+}
+
+#[test]
+fn filters_score_by_their_distances_and_by_their_norms() {
+    // 6.21: the second filter is nearest to the others.
+    let net = Net::new(&[2]).linear("fc", 3, &[0.0, 0.0, 1.0, 0.0, 4.0, 0.0], None);
+    let of_rows = |net: &Net, criterion: &str, layer: usize, cols: usize| -> Vec<f64> {
+        let scores = net.scores(criterion, None).unwrap();
+        scores[layer].chunks(cols).map(|row| row.iter().sum()).collect()
+    };
+    close("fpgm", &of_rows(&net, "fpgm", 0, 2), &[5.0, 4.0, 7.0], 1e-6);
+    let mut net = Net::new(&[2]).linear("fc", 3, &[1.0; 6], None);
+    let tensor = net.0.tensors.len() as u16;
+    for (part, value) in [
+        ("scale", [0.5, -2.0, 0.0]),
+        ("bias", [0.0; 3]),
+        ("mean", [0.0; 3]),
+        ("var", [1.0; 3]),
+    ] {
+        net.0.tensors.push(Tensor::vector(part, value.to_vec()));
+    }
+    let [scale, bias, mean, var] = [0, 1, 2, 3].map(|part| TensorId(tensor + part));
+    let norm = BatchNorm {
+        scale,
+        bias,
+        mean,
+        var,
+        eps: 1e-5,
+    };
+    let net = net.push("norm", Op::BatchNorm(norm)).linear("out", 1, &[3.0; 3], None);
+    close("bn-scale", &of_rows(&net, "bn-scale", 0, 2), &[0.5, 2.0, 0.0], 1e-6);
+    close("no norm", &of_rows(&net, "bn-scale", 1, 3), &[1.0], 1e-6);
 }
 
 #[test]
@@ -115,6 +149,26 @@ fn wanda_and_ria_look_at_the_inputs() {
     let rows = |criterion| kept(&net.0, criterion, Scope::Row, 1.0 / 3.0, Some(&samples));
     assert_eq!(rows("wanda"), [1, 1, 0, 0, 1, 1]);
     assert_eq!(rows("magnitude"), [1, 0, 1, 0, 1, 1]);
+}
+
+#[test]
+fn layers_with_outliers_keep_more() {
+    // The first layer has one weight of forty that is far above the others, the second none.
+    let mut first = [0.1; 40];
+    first[7] = 9.0;
+    let second: Vec<f32> = (0..40).map(|i| 1.0 + i as f32 / 40.0).collect();
+    let net = Net::new(&[4])
+        .linear("a", 10, &first, None)
+        .linear("b", 4, &second, None);
+    let mut options = Recipe::default().options(Some(0.5));
+    options.scope = Scope::Owl;
+    let (masks, _) = choose(&net.0, |_| None, &options, None).unwrap();
+    let kept: Vec<usize> = masks
+        .iter()
+        .map(|(_, mask)| mask.iter().filter(|&&keep| keep).count())
+        .collect();
+    // Densities are 0.5 + 0.08 and 0.5 - 0.08.
+    assert_eq!(kept, [23, 17]);
 }
 
 #[test]

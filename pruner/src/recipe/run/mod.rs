@@ -262,11 +262,9 @@ impl<'a> Runner<'a> {
         };
         let calibration = self.calibration();
         let removal = Removal::new(&self.dense, &options, calibration.as_ref())?;
+        removal.disconnect(&mut self.base, calibration.as_ref())?;
         if let Some(calibration) = calibration.filter(|_| self.recipe.correct.biases) {
-            let mut graph = self.dense.clone();
-            removal.disconnect(&mut graph);
-            correct_biases(&mut graph, &self.dense, &calibration)?;
-            self.base = graph;
+            correct_biases(&mut self.base, &self.dense, &calibration)?;
         }
         let (smaller, report) = removal.apply(&self.base)?;
         (self.base, self.channels) = (smaller, Some(report));

@@ -8,7 +8,7 @@ use super::net::Net;
 use crate::criterion::Criterion;
 use crate::mask::Scope;
 use crate::prune::Rule;
-use crate::structured::{ChannelError, ChannelOptions, Coupling, remove_channels, scores};
+use crate::structured::{ChannelError, ChannelOptions, Coupling, Target, remove_channels, scores};
 
 /// Two convolutions of 10 and 6 outputs, and a classifier.
 fn graph() -> Graph {
@@ -22,7 +22,8 @@ fn graph() -> Graph {
 
 fn options(fraction: f64, scope: Scope, round_to: usize) -> ChannelOptions {
     ChannelOptions {
-        fraction,
+        target: Target::Channels(fraction),
+        refit: false,
         round_to,
         criterion: Criterion::default(),
         scope,

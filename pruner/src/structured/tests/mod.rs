@@ -1,5 +1,7 @@
+mod budget;
 mod choice;
 mod groups;
 mod net;
 mod oracle;
 mod permutation;
+mod readers;

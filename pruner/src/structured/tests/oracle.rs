@@ -83,9 +83,12 @@ pub(super) fn check(graph: &Graph, keep: &[bool], zero_stays_zero: bool, what: &
     let removal = Removal {
         coupling: coupling.clone(),
         keep: keep.to_vec(),
+        factors: keep.iter().map(|&keep| f64::from(u8::from(keep))).collect(),
+        teacher: None,
+        refit: false,
         groups: Vec::new(),
     };
-    removal.disconnect(&mut disconnected);
+    removal.disconnect(&mut disconnected, None).unwrap();
     assert!(disconnected == unread, "{what}");
     if zero_stays_zero {
         let unmade = zeroed(graph, &coupling, keep, |slices| !reads(slices));
