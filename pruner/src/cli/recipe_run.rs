@@ -18,7 +18,7 @@ use crate::recipe::run::{Folder, Inputs, Observer, Report, Runner, finish};
 use crate::recipe::{Layer, Recipe, complaint};
 use crate::source::Model;
 use crate::structured::{Removal, Size};
-use crate::train::{Progress, Subset, cut, zoo};
+use crate::train::{Progress, Subset, Take, cut, zoo};
 
 /// A run that can begin, or go on.
 pub(super) struct Prepared {
@@ -191,7 +191,7 @@ fn cut_classes(recipe: &Recipe, whole: Dataset) -> Result<Dataset, CliError> {
 
 /// The samples of a subset.
 fn choose(subset: &Subset, of: &Dataset, seed: u64, digests: &mut Digests) -> Result<Vec<usize>, CliError> {
-    let Some(path) = &subset.scores else {
+    let Some(path) = subset.scores.as_ref().filter(|_| subset.take != Take::Random) else {
         return Ok(subset.choose(of, None, seed)?);
     };
     let (_, scores) = npy::read_f32(path)?;

@@ -323,7 +323,12 @@ fn a_run_begins_with_the_samples_that_are_scored_easiest() {
     assert!(few.stderr.contains("another size or offset"), "{}", few.stderr);
     assert_eq!(set("data.subset={ size = 64, balanced = true }").code, 0);
 
-    let easy = ["--set", "data.subset={ size = 64, take = 'easiest', scores = 's.npy' }"];
+    let easy = [
+        "--set",
+        "data.subset={ size = 64, scores = 's.npy' }",
+        "--set",
+        "data.subset.take=easiest",
+    ];
     folder.ok(&[&["prune", "--recipe", "recipe.toml", "--run", "e"], &easy[..]].concat());
     folder.ok(&[&score[..], &["--force", "--seed", "9"]].concat());
     let changed = folder.fails(2, &["prune", "--resume", "e"]);
