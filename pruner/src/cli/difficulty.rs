@@ -9,6 +9,7 @@ use indicatif::ProgressBar;
 use serde_json::json;
 
 use super::args::PreprocessArgs;
+use super::convert::check_output;
 use super::error::CliError;
 use super::model::{fit, network_or_file};
 use super::output::{Output, table};
@@ -45,6 +46,7 @@ pub(super) struct DifficultyArgs {
 }
 
 pub(super) fn run(args: &DifficultyArgs, out: &Output) -> Result<(), CliError> {
+    check_output(&args.output, args.force)?;
     let loaded = data::load(&args.data)?;
     let dataset = &loaded.dataset;
     let model = network_or_file(&args.model, None, args.seed, || Ok(fit(dataset)), out)?;

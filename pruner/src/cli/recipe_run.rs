@@ -18,7 +18,7 @@ use crate::recipe::run::{Folder, Inputs, Observer, Report, Runner, finish};
 use crate::recipe::{Layer, Recipe, complaint};
 use crate::source::{self, Model};
 use crate::structured::{Removal, Size};
-use crate::train::{Progress, cut, zoo};
+use crate::train::{Progress, Subset, Take, cut, zoo};
 
 /// A run that can begin, or go on.
 pub(super) struct Prepared {
@@ -149,26 +149,12 @@ fn inputs(recipe: &Recipe, model: &Model, out: &Output) -> Result<(Inputs, Diges
         Ok(Some(loaded.dataset))
     };
     let needed = recipe.data.train.as_ref().filter(|_| recipe.needs_samples());
-    let mut train = load(needed)?;
+    let train = load(needed)?;
     let validation = load(recipe.data.validation.as_ref())?;
     let test = load(recipe.data.test.as_ref())?;
-    if let Some(whole) = train.as_ref().filter(|_| !recipe.data.shares.is_empty()) {
-        let left = whole.select(&cut(whole, &recipe.data.shares, recipe.seed)?);
-        train = Some(left.map_err(CliError::usage)?);
-    }
+    let train = train.map(|train| cut_classes(recipe, train)).transpose()?;
     let subset = match (&recipe.data.subset, &train) {
-        (Some(subset), Some(train)) => {
-            let scores = subset
-                .scores
-                .as_deref()
-                .map(npy::read_f32)
-                .transpose()?
-                .map(|(_, scores)| scores);
-            if let (Some(path), Some(scores)) = (&subset.scores, &scores) {
-                digests.scores(&path.display().to_string(), scores);
-            }
-            Some(subset.choose(train, scores.as_deref(), recipe.seed)?)
-        }
+        (Some(subset), Some(train)) => Some(choose(subset, train, recipe.seed, &mut digests)?),
         _ => None,
     };
     let mut open = |path: &Path| -> Result<Graph, CliError> {
@@ -196,6 +182,25 @@ fn inputs(recipe: &Recipe, model: &Model, out: &Output) -> Result<(Inputs, Diges
         teacher,
     };
     Ok((inputs, digests))
+}
+
+/// What is left of the samples.
+fn cut_classes(recipe: &Recipe, whole: Dataset) -> Result<Dataset, CliError> {
+    if recipe.data.shares.is_empty() {
+        return Ok(whole);
+    }
+    let left = cut(&whole, &recipe.data.shares, recipe.seed)?;
+    whole.select(&left).map_err(CliError::usage)
+}
+
+/// The samples of a subset.
+fn choose(subset: &Subset, of: &Dataset, seed: u64, digests: &mut Digests) -> Result<Vec<usize>, CliError> {
+    let Some(path) = subset.scores.as_ref().filter(|_| subset.take != Take::Random) else {
+        return Ok(subset.choose(of, None, seed)?);
+    };
+    let (_, scores) = npy::read_f32(path)?;
+    digests.scores(&path.display().to_string(), &scores);
+    Ok(subset.choose(of, Some(&scores), seed)?)
 }
 
 /// Progress on stderr: a bar where that is a terminal, and a line per epoch and pruning.

@@ -13,7 +13,7 @@ use crate::schedule::{Cut, Original, Retraining, rounds};
 use crate::source::nearest::suggestion;
 use crate::structured::{ChannelOptions, Target};
 use crate::train::{
-    Adam, Augment, Distillation, Init, Loss, Optimizer as Engine, Plan, Schedule, Shape, Statistics, Subset, Take, zoo,
+    Adam, Augment, Distillation, Init, Loss, Optimizer as Engine, Plan, Schedule, Shape, Statistics, Take, zoo,
 };
 
 /// A part of a run, between two states that are kept.
@@ -254,9 +254,6 @@ impl Recipe {
         for (class, &value) in &self.data.shares {
             share(format!("data.shares.{class}"), Some(value), 1.0)?;
         }
-        if self.data.subset.as_ref().is_some_and(|subset| subset.size == 0) {
-            return wrong("data.subset.size", "must be at least 1");
-        }
         if let Err(error) = self.export.encoding.parse::<EncodingChoice>() {
             return wrong("export.encoding", &error);
         }
@@ -350,12 +347,17 @@ impl Recipe {
                 "is for [train], until schedule.rewind_to: that is missing, or nothing comes before it",
             );
         }
-        let unsound = |subset: &Subset| (subset.take != Take::Random) != subset.scores.is_some();
-        if self.data.subset.as_ref().is_some_and(unsound) {
-            return wrong(
-                "data.subset.scores",
-                "is for take = \"easiest\" and \"hardest\", which need it: see `secateur difficulty`",
-            );
+        match &self.data.subset {
+            Some(subset) if subset.size == 0 => {
+                return wrong("data.subset.size", "is missing: say how many samples, at least 1");
+            }
+            Some(subset) if subset.take != Take::Random && subset.scores.is_none() => {
+                return wrong(
+                    "data.subset.scores",
+                    "is missing: take = \"easiest\" and \"hardest\" need what `secateur difficulty` writes",
+                );
+            }
+            _ => {}
         }
         if self.schedule.resume && !rewinds {
             return wrong("schedule.resume", "is for between = \"rewind\"");

@@ -238,15 +238,13 @@ fn subsets_that_are_never_seen_are_found() {
     assert_eq!(complaint(subset, "", ""), found);
     let rewind = "between = \"rewind\"";
     assert_eq!(complaint(subset, rewind, "[train]"), found);
-    let scores = Some("data.subset.scores".to_owned());
-    assert_eq!(
-        complaint("subset = { size = 8, take = \"easiest\" }", "", "[train]"),
-        scores
-    );
-    assert_eq!(
-        complaint("subset = { size = 8, scores = \"s.npy\" }", "", "[train]"),
-        scores
-    );
+    for (subset, key) in [
+        ("take = \"easiest\"", "size"),
+        ("size = 8, take = \"easiest\"", "scores"),
+    ] {
+        let found = complaint(&format!("subset = {{ {subset} }}"), "", "[train]");
+        assert_eq!(found, Some(format!("data.subset.{key}")));
+    }
     assert_eq!(complaint("", "resume = true", ""), Some("schedule.resume".to_owned()));
     let error = read("[data]\nshares = { cat = 1.5 }").unwrap_err();
     assert!(error.problem.contains("`data.shares.cat`"), "{error}");

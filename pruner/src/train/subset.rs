@@ -12,23 +12,19 @@ use super::random::{Purpose, stream};
 use crate::data::Dataset;
 
 /// Some of the samples of a data set (arXiv 2206.01278).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
 pub struct Subset {
-    /// How many samples.
-    #[schemars(range(min = 1))]
+    /// How many samples; must be given.
     pub size: usize,
     /// Which.
-    #[serde(default)]
     pub take: Take,
-    /// How hard each sample is, as `secateur difficulty` writes it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// How hard each sample is, as `secateur difficulty` writes it; for `easiest` and `hardest`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub scores: Option<PathBuf>,
     /// How many come before the first that is taken.
-    #[serde(default)]
     pub offset: usize,
     /// Whether as many are taken of every class, `offset` then being within each.
-    #[serde(default)]
     pub balanced: bool,
 }
 
@@ -192,9 +188,8 @@ mod tests {
         Subset {
             size,
             take,
-            scores: None,
             offset,
-            balanced: false,
+            ..Subset::default()
         }
     }
 
