@@ -5,8 +5,8 @@
 
 mod finish;
 mod folder;
-mod gradual;
 mod phase;
+mod pruner;
 
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
