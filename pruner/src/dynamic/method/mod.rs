@@ -26,4 +26,5 @@ registry! {
     decaying,
     iss_p,
     soft_threshold,
+    constrained_l0,
 }
