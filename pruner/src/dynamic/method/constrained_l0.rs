@@ -28,14 +28,11 @@ pub(super) const METHOD: Method = Method {
     scopes: &[Scope::Global],
     settings: &[DUAL_RATE, DROP],
     begin: |chosen, task| {
-        // Scores do not matter to how many stay.
-        let none = task.layers().iter().map(|layer| vec![0.0; layer.weights()]).collect();
-        let all: Vec<bool> = task.select(none).into_iter().flatten().collect();
-        let kept = all.iter().filter(|&&keep| keep).count();
+        let [kept, all] = task.kept().map(|count| count.max(1) as f64);
         Ok(Box::new(Gated {
             optimizer: task.optimizer.without_decay(),
-            weights: all.len().max(1) as f64,
-            density: kept as f64 / all.len().max(1) as f64,
+            weights: all,
+            density: kept / all,
             dual_rate: chosen.real(&DUAL_RATE),
             drop: chosen.real(&DROP),
             gates: Vec::new(),
