@@ -7,6 +7,7 @@
 pub mod method;
 mod rewire;
 mod running;
+mod starts;
 mod task;
 
 pub use method::METHODS;
@@ -40,7 +41,7 @@ pub struct Method {
     /// How it can be changed.
     pub settings: &'static [Setting],
     /// Its pruner for a training.
-    pub begin: fn(&Dynamic, Task) -> Result<Box<dyn Pruner>, PruneError>,
+    pub begin: fn(&Dynamic, Task) -> Begun,
 }
 
 impl PartialEq for Method {
@@ -107,6 +108,9 @@ impl Entry for Method {
         self.settings
     }
 }
+
+/// A pruner, or why it does not suit the training.
+pub type Begun = Result<Box<dyn Pruner>, PruneError>;
 
 /// Weights of constants, in their layout.
 pub type Weights = Vec<(TensorId, Vec<f32>)>;

@@ -2,7 +2,7 @@
 
 use std::f64::consts::PI;
 
-use super::{Dynamic, Kind, Pruner, Setting, Task};
+use super::{Begun, Dynamic, Kind, Pruner, Setting, Task};
 use crate::mask::prune_count;
 use crate::prune::PruneError;
 use crate::train::State;
@@ -49,7 +49,7 @@ pub(super) struct Rewiring {
 }
 
 impl Rewiring {
-    pub(super) fn begin(growth: Growth, chosen: &Dynamic, task: Task) -> Result<Box<dyn Pruner>, PruneError> {
+    pub(super) fn begin(growth: Growth, chosen: &Dynamic, task: Task) -> Begun {
         Ok(Box::new(Self {
             growth,
             every: chosen.whole(&EVERY) as u64,

@@ -40,6 +40,14 @@ impl Task {
         (share * self.steps as f64).round() as u64
     }
 
+    /// How many weights stay, of all that are in the layers.
+    pub fn kept(&self) -> [usize; 2] {
+        // Scores do not matter to that.
+        let none = self.layers().iter().map(|layer| vec![0.0; layer.weights()]).collect();
+        let all = self.select(none).into_iter().flatten();
+        all.fold([0; 2], |[kept, all], keep| [kept + usize::from(keep), all + 1])
+    }
+
     /// The weights of a layer.
     pub fn weights<'g>(&self, graph: &'g Graph, layer: &Layer) -> &'g [f32] {
         graph.tensor(layer.tensor).map_or(&[], |tensor| &tensor.data)

@@ -1,5 +1,7 @@
 //! Selection: from scores to masks.
 
+use std::cmp::Ordering;
+
 use super::Pattern;
 use super::scope::{Bounds, lamp};
 use crate::criterion::Unit;
@@ -97,11 +99,11 @@ pub fn select(quotas: &[Quota<'_>]) -> (Vec<Vec<bool>>, Vec<Guard>) {
             let per_row = (units.len() / rows).max(1);
             let mut lowest = Vec::new();
             for row in units.chunks_mut(per_row) {
-                rank(row);
-                lowest.extend(
-                    row.iter()
-                        .take(prune_count(quota.bounds.clamp(quota.sparsity), row.len())),
-                );
+                let count = prune_count(quota.bounds.clamp(quota.sparsity), row.len());
+                if count < row.len() {
+                    row.select_nth_unstable_by(count, order);
+                }
+                lowest.extend(row.iter().take(count));
             }
             // What the floor gives back is the best of it.
             rank(&mut lowest);
@@ -133,8 +135,10 @@ fn floor(quota: &Quota<'_>) -> usize {
 /// Keeps the `n` best weights of each group.
 fn prune_groups(quota: &Quota<'_>, n: usize, mask: &mut [bool]) {
     let units = quota.pattern.units(quota.layer);
+    let mut members = Vec::with_capacity(units.size());
     for group in 0..units.count() {
-        let mut members: Vec<usize> = units.members(group).collect();
+        members.clear();
+        members.extend(units.members(group));
         let score = |weight| quota.unit.score([quota.scores[weight]]);
         members.sort_by(|&a, &b| score(a).total_cmp(&score(b)).then(a.cmp(&b)));
         members.iter().take(units.size() - n).for_each(|&w| mask[w] = false);
@@ -163,11 +167,12 @@ fn prune_unit(quota: &Quota<'_>, unit: usize, mask: &mut [bool]) {
 }
 
 fn rank(candidates: &mut [Candidate]) {
-    candidates.sort_by(|a, b| {
-        a.score
-            .total_cmp(&b.score)
-            .then((a.layer, a.unit).cmp(&(b.layer, b.unit)))
-    });
+    candidates.sort_by(order);
+}
+
+fn order(a: &Candidate, b: &Candidate) -> Ordering {
+    let places = (a.layer, a.unit).cmp(&(b.layer, b.unit));
+    a.score.total_cmp(&b.score).then(places)
 }
 
 /// `round_half_to_even(sparsity · units)`.

@@ -51,6 +51,15 @@ impl Optimizer {
         }
     }
 
+    /// The same without weight decay.
+    pub(crate) fn without_decay(mut self) -> Self {
+        match &mut self {
+            Self::Sgd { weight_decay, .. } => *weight_decay = 0.0,
+            Self::Adam(adam) | Self::AdamW(adam) => adam.weight_decay = 0.0,
+        }
+        self
+    }
+
     /// Changes weights by `factor` times their gradients; `slots` are what it keeps of them, `step` counts from 1.
     pub(crate) fn update(
         &self,

@@ -114,6 +114,20 @@ fn a_run_that_removes_channels_ends_with_the_same_bytes() {
 }
 
 #[test]
+fn a_run_that_prunes_while_it_trains_ends_with_the_same_bytes() {
+    let folder = folder();
+    let recipe = format!(
+        "model = '{MODEL}'\n[data]\ntrain = 'train.toml'\ntest = '{DATA}'\n[prune]\nsparsity = 0.8\nscope = 'erk'\n\
+         [schedule]\nkind = 'dynamic'\nmethod = {{ name = 'k-starts-dissipating', starts = 4, children = 'yes' }}\n\
+         [retrain]\nepochs = 6\nbatch = 16\n"
+    );
+    folder.write("recipe.toml", recipe.as_bytes());
+    let report = killed_ten_times(&folder);
+    assert_eq!(report["prediction_differences"], 0);
+    assert!((number(&report, "sparsity") - 0.8).abs() < 0.01);
+}
+
+#[test]
 fn channels_alone_are_removed_and_what_does_not_go_with_it_is_refused() {
     let folder = folder();
     let run = |set: &[&str]| {
@@ -546,16 +560,16 @@ fn a_run_scores_with_its_settings_and_says_so() {
 }
 
 #[test]
-fn the_list_shows_every_criterion_and_setting() {
+fn the_list_shows_every_method_and_setting() {
     let folder = Folder::new();
     let list = folder.json(&["recipe", "list"]);
     let text = folder.ok(&["recipe", "list"]);
-    let criteria = list["criteria"].as_array().unwrap();
-    assert!(criteria.len() >= 14);
-    for criterion in criteria {
-        let name = criterion["name"].as_str().unwrap();
-        assert!(text.contains(criterion["summary"].as_str().unwrap()), "{name}");
-        for setting in criterion["settings"].as_array().unwrap() {
+    let [criteria, dynamic] = ["criteria", "dynamic"].map(|kind| list[kind].as_array().unwrap());
+    assert!(criteria.len() >= 14 && dynamic.len() >= 9);
+    for method in criteria.iter().chain(dynamic) {
+        let name = method["name"].as_str().unwrap();
+        assert!(text.contains(method["summary"].as_str().unwrap()), "{name}");
+        for setting in method["settings"].as_array().unwrap() {
             assert!(text.contains(&format!("{name}.{}", setting["name"].as_str().unwrap())));
         }
     }

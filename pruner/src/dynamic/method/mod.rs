@@ -1,6 +1,7 @@
 //! The registry of methods that prune while a network trains: a file each, and a line each here.
 
 use super::rewire::{self, Growth, Rewiring};
+use super::starts;
 use super::{Dynamic, Kind, LayerMasks, Method, Patterns, Pruner, Setting, Task, Weights};
 use crate::mask::Scope;
 
@@ -25,4 +26,5 @@ registry! {
     decaying,
     iss_p,
     soft_threshold,
+    constrained_l0,
 }

@@ -24,6 +24,7 @@ pub(super) const METHOD: Method = Method {
     begin: |chosen, task| {
         Ok(Box::new(SoftThreshold {
             start: chosen.real(&START) as f32,
+            kept: task.kept()[0],
             gradients: vec![0.0; task.layers().len()],
             task,
         }))
@@ -33,6 +34,8 @@ pub(super) const METHOD: Method = Method {
 struct SoftThreshold {
     task: Task,
     start: f32,
+    /// How many weights are asked for.
+    kept: usize,
     /// Of s, in the step.
     gradients: Vec<f32>,
 }
@@ -69,16 +72,9 @@ impl Pruner for SoftThreshold {
             weights.map(|w| f64::from(w.abs()) - f64::from(threshold)).collect()
         });
         let over: Vec<Vec<f64>> = over.collect();
-        if over.is_empty() {
-            return Ok(());
-        }
-        let masks = self.task.select(over.clone());
-        let mut pruned = over
-            .iter()
-            .flatten()
-            .zip(masks.iter().flatten())
-            .filter(|(_, keep)| !**keep);
-        if pruned.all(|(over, _)| *over <= 0.0) {
+        let left = over.iter().flatten().filter(|&&over| over > 0.0).count();
+        if !over.is_empty() && left <= self.kept {
+            let masks = self.task.select(over);
             self.prune(state, masks);
         }
         Ok(())

@@ -5,9 +5,9 @@
 
 mod finish;
 mod folder;
-mod gradual;
 mod masks;
 mod phase;
+mod pruner;
 
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;

@@ -9,13 +9,12 @@ use secateur_format::graph::Graph;
 use serde_json::json;
 
 use super::folder::REWIND;
-use super::gradual::Gradual;
 use super::{Folder, Observer, PLAIN, RunError, Runner, size};
 use crate::calibrate::Calibration;
-use crate::dynamic::{Pruner, Running, Task};
+use crate::dynamic::Running;
 use crate::eval::EvalError;
 use crate::mask::Pattern;
-use crate::prune::{Masks, PruneError, PruneOptions, Quotas, choose, prunable};
+use crate::prune::{Masks, PruneError, PruneOptions, choose, prunable};
 use crate::recipe::{Between, Kind, Phase};
 use crate::reconstruct::{LayerError, permute_channels, reconstruct};
 use crate::schedule::{Cut, correct_biases, reestimate_norms};
@@ -23,7 +22,7 @@ use crate::train::{
     Diet, Ending, Hooks, Plan, Progress, Samples, State, Sums, TrainError, Trainer, evaluate, sparsity,
 };
 
-impl<'a> Runner<'a> {
+impl Runner<'_> {
     pub(super) fn phase(&mut self, index: usize, phase: Phase, state: &mut State) -> Result<(), RunError> {
         match phase {
             Phase::Train => self.train(index, "train", phase, state),
@@ -198,37 +197,6 @@ impl<'a> Runner<'a> {
             running.pruner.finish(state)?;
         }
         Ok(())
-    }
-
-    /// What prunes during a training.
-    fn pruner(&self, phase: Phase, plan: &Plan, samples: usize) -> Result<Option<Box<dyn Pruner + 'a>>, RunError> {
-        let (steps, per_epoch) = (plan.steps(samples), plan.steps_per_epoch(samples));
-        let schedule = &self.recipe.schedule;
-        match (phase, &schedule.method) {
-            (Phase::Gradual { sparsity }, _) => Ok(Some(Box::new(Gradual {
-                target: sparsity,
-                ramp: schedule.ramp,
-                steps: schedule
-                    .span
-                    .map(|share| ((share * steps as f64) as u64).min(steps - 1)),
-                every: schedule.every.steps(per_epoch).max(1),
-                options: self.recipe.options(Some(sparsity)),
-                calibration: self.calibration(),
-            }))),
-            (Phase::Dynamic { sparsity }, Some(chosen)) => {
-                let options = self.recipe.options(Some(sparsity));
-                let task = Task {
-                    quotas: Quotas::new(&self.base, &options)?,
-                    pattern: options.pattern,
-                    steps,
-                    per_epoch,
-                    optimizer: plan.optimizer,
-                    seed: self.recipe.seed,
-                };
-                Ok(Some((chosen.method().begin)(chosen, task)?))
-            }
-            _ => Ok(None),
-        }
     }
 }
 
