@@ -46,6 +46,14 @@ pub enum Target {
 }
 
 impl Target {
+    fn check(self) -> Result<(), ChannelError> {
+        match self {
+            Self::Channels(fraction) if !(0.0..1.0).contains(&fraction) => Err(ChannelError::Fraction(fraction)),
+            Self::Multiplications(share) if !(share > 0.0 && share < 1.0) => Err(ChannelError::Share(share)),
+            _ => Ok(()),
+        }
+    }
+
     /// Half way there: twice the same share leaves as much.
     fn milder(self) -> Self {
         match self {
