@@ -169,8 +169,8 @@ pub enum ChannelError {
     },
     /// Drawing leaves other counts.
     #[error(
-        "coreset draws channels, some more than once, so that their number cannot be rounded: leave round_to out, or use \
-         coreset:choice=rank"
+        "coreset draws a fraction of each group's channels, some more than once: their number can be neither rounded nor \
+         fitted to a budget; use structured without round_to, or coreset:choice=rank"
     )]
     Drawn,
     /// The samples do not fit.

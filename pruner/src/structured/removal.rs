@@ -13,7 +13,7 @@ use crate::calibrate::Calibration;
 use crate::coreset::draw;
 use crate::criterion::method::uniform;
 use crate::criterion::{Needs, Value};
-use crate::mask::Pattern;
+use crate::mask::{Pattern, Scope};
 use crate::prune::Masks;
 use crate::reconstruct::{LEAST_SQUARES, reconstruct};
 
@@ -50,7 +50,7 @@ impl Removal {
         options.target.check()?;
         let asked = |setting: &str, value| options.criterion.setting(setting) == Some(Value::Name(value));
         let drawn = asked("choice", "sample");
-        if drawn && options.round_to > 1 {
+        if drawn && (options.round_to > 1 || matches!(options.target, Target::Multiplications(_))) {
             return Err(ChannelError::Drawn);
         }
         let coupling = Coupling::new(graph)?;
@@ -64,8 +64,9 @@ impl Removal {
             let may = |group: &Group| skipped(group).is_none();
             match target {
                 Target::Channels(fraction) => {
-                    let (scope, round_to) = (options.scope, options.round_to);
-                    Ok(choose(&coupling, &scores, may, fraction, scope, round_to))
+                    // Probabilities of one group say nothing about those of another.
+                    let scope = if drawn { Scope::Uniform } else { options.scope };
+                    Ok(choose(&coupling, &scores, may, fraction, scope, options.round_to))
                 }
                 Target::Multiplications(share) => {
                     // What estimates the loss is comparable between layers as it is.
