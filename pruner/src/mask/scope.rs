@@ -133,19 +133,20 @@ pub fn outliers(scores: &[f64]) -> f64 {
 }
 
 /// The sparsity of each layer by its share of outliers, such that together it is `sparsity` (OWL, arXiv 2310.05175);
-/// `layers` are outliers and weights. That the mean is one over weights, where layers are of unequal size, is ours.
+/// `layers` are outliers and weights. That the mean is one over weights, where layers
+/// are of unequal size, and that densities differ less where there is no room, is ours.
 pub fn owl(layers: &[(f64, f64)], sparsity: f64) -> Vec<f64> {
     let least = layers.iter().map(|layer| layer.0).fold(f64::INFINITY, f64::min);
     let most = layers.iter().map(|layer| layer.0).fold(f64::NEG_INFINITY, f64::max);
+    // No layer is emptied or left dense by it.
+    let spread = SPREAD.min(sparsity / 2.0).min((1.0 - sparsity) / 2.0);
     let raised = |outliers: f64| match most > least {
-        true => (outliers - least) / (most - least) * 2.0 * SPREAD,
+        true => (outliers - least) / (most - least) * 2.0 * spread,
         false => 0.0,
     };
     let weights: f64 = layers.iter().map(|layer| layer.1).sum();
     let mean = layers.iter().map(|layer| raised(layer.0) * layer.1).sum::<f64>() / weights.max(1.0);
-    let each = layers
-        .iter()
-        .map(|layer| (sparsity - raised(layer.0) + mean).clamp(0.0, 1.0));
+    let each = layers.iter().map(|layer| sparsity - raised(layer.0) + mean);
     each.collect()
 }
 
@@ -221,6 +222,14 @@ mod tests {
         // Layers of unequal size meet it together.
         let uneven = owl(&[(4.0, 10.0), (1.0, 1000.0)], 0.7);
         close(&[(uneven[0] * 10.0 + uneven[1] * 1000.0) / 1010.0], &[0.7]);
+        // At the ends, densities stay within 0 and 1.
+        for sparsity in [0.05, 0.97] {
+            let found = owl(&[(4.0, 10.0), (1.0, 1.0)], sparsity);
+            assert!(
+                found.iter().all(|sparsity| *sparsity > 0.0 && *sparsity < 1.0),
+                "{found:?}"
+            );
+        }
         close(
             &[outliers(&[0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 9.1])],
             &[10.0],

@@ -2,7 +2,7 @@
 
 use secateur_format::graph::Graph;
 
-use super::coupling::Coupling;
+use super::coupling::{Coupling, Group};
 use crate::calibrate::{Calibration, Gradients};
 use crate::eval::EvalError;
 use crate::train::Statistics;
@@ -32,9 +32,23 @@ pub fn mask_gradients(
     Ok(found)
 }
 
+/// Exchanges channels of a group, so that those that go do little to the loss together; as many go as before.
+/// `gradients` are those of [`mask_gradients`].
+pub(super) fn rearrange(group: &Group, gradients: &[Vec<f64>], keep: &mut [bool]) {
+    let own: Vec<&[f64]> = group
+        .channels
+        .iter()
+        .map(|&channel| gradients[channel].as_slice())
+        .collect();
+    let mut stay: Vec<bool> = group.channels.iter().map(|&channel| keep[channel]).collect();
+    exchange(&own, &mut stay);
+    let channels = group.channels.iter().zip(stay);
+    channels.for_each(|(&channel, stays)| keep[channel] = stays);
+}
+
 /// Exchanges what goes for what stays of some units, so that `‖Σ g_i‖²` over those that go becomes small; `gradients` are
 /// `[unit][mini-batch]`, and as many go as before.
-pub(super) fn rearrange(gradients: &[&[f64]], keep: &mut [bool]) {
+fn exchange(gradients: &[&[f64]], keep: &mut [bool]) {
     let square = |g: &[f64]| g.iter().map(|g| g * g).sum::<f64>();
     let mut order: Vec<usize> = (0..gradients.len()).collect();
     order.sort_by(|&a, &b| square(gradients[a]).total_cmp(&square(gradients[b])).then(a.cmp(&b)));
@@ -79,13 +93,13 @@ mod tests {
         // algorithms.md 5.8: by itself the third is of least importance, with any other it is not.
         let gradients: [&[f64]; 3] = [&[1.0, 2.0], &[-1.0, -2.0], &[0.5, 0.0]];
         let mut keep = [false, true, false];
-        rearrange(&gradients, &mut keep);
+        exchange(&gradients, &mut keep);
         assert_eq!(keep, [false, false, true]);
         // Nothing is better than what was chosen, and nothing goes if nothing did.
-        rearrange(&gradients, &mut keep);
+        exchange(&gradients, &mut keep);
         assert_eq!(keep, [false, false, true]);
         let mut all = [true; 3];
-        rearrange(&gradients, &mut all);
+        exchange(&gradients, &mut all);
         assert_eq!(all, [true; 3]);
     }
 
@@ -105,7 +119,7 @@ mod tests {
             let mut keep = [true; 12];
             order[..count].iter().for_each(|&unit| keep[unit] = false);
             let before = cost(&keep);
-            rearrange(&gradients, &mut keep);
+            exchange(&gradients, &mut keep);
             assert!(cost(&keep) <= before + 1e-12, "{count}");
             assert_eq!(keep.iter().filter(|&&keep| !keep).count(), count);
         }

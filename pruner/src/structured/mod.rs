@@ -46,6 +46,14 @@ pub enum Target {
 }
 
 impl Target {
+    fn check(self) -> Result<(), ChannelError> {
+        match self {
+            Self::Channels(fraction) if !(0.0..1.0).contains(&fraction) => Err(ChannelError::Fraction(fraction)),
+            Self::Multiplications(share) if !(share > 0.0 && share < 1.0) => Err(ChannelError::Share(share)),
+            _ => Ok(()),
+        }
+    }
+
     /// Half way there: twice the same share leaves as much.
     fn milder(self) -> Self {
         match self {
@@ -162,8 +170,8 @@ pub enum ChannelError {
     },
     /// Drawing leaves other counts.
     #[error(
-        "coreset draws channels, some more than once, so that their number cannot be rounded: leave round_to out, or use \
-         coreset:choice=rank"
+        "coreset draws a fraction of each group's channels, some more than once: their number can be neither rounded nor \
+         fitted to a budget; use structured without round_to, or coreset:choice=rank"
     )]
     Drawn,
     /// The samples do not fit.
@@ -206,10 +214,9 @@ mod target {
 
     #[test]
     fn two_steps_of_the_milder_target_are_the_target() {
-        // algorithms.md 4.2.
-        assert!(
-            matches!(Target::Multiplications(0.5).milder(), Target::Multiplications(share) if (share - 0.707_107).abs() < 1e-6)
-        );
+        // algorithms.md 4.2: two steps to half of the multiplications.
+        let once = Target::Multiplications(0.5).milder();
+        assert_eq!(once, Target::Multiplications(std::f64::consts::FRAC_1_SQRT_2));
         assert_eq!(Target::Channels(0.75).milder(), Target::Channels(0.5));
     }
 }

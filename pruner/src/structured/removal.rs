@@ -13,7 +13,7 @@ use crate::calibrate::Calibration;
 use crate::coreset::draw;
 use crate::criterion::method::uniform;
 use crate::criterion::{Needs, Value};
-use crate::mask::Pattern;
+use crate::mask::{Pattern, Scope};
 use crate::prune::Masks;
 use crate::reconstruct::{LEAST_SQUARES, reconstruct};
 
@@ -22,12 +22,19 @@ use crate::reconstruct::{LEAST_SQUARES, reconstruct};
 pub struct Removal {
     pub(super) coupling: Coupling,
     pub(super) keep: Vec<bool>,
-    /// What those count that stay, where they are read; 0 for the others.
-    pub(super) factors: Vec<f64>,
-    /// What stays of the network that the readers are tuned by, if they are.
-    pub(super) teacher: Option<Vec<bool>>,
-    pub(super) refit: bool,
+    pub(super) readers: Readers,
     pub(super) groups: Vec<RemovedGroup>,
+}
+
+/// What becomes of the weights that read the channels which stay.
+#[derive(Clone, Debug)]
+pub(super) enum Readers {
+    /// They are multiplied by a factor of each channel.
+    Scaled(Vec<f64>),
+    /// They become those that keep the outputs best.
+    Refitted,
+    /// They are multiplied by what makes the outputs those of a network where these channels stay.
+    Tuned(Vec<bool>),
 }
 
 impl Removal {
@@ -40,16 +47,10 @@ impl Removal {
         options: &ChannelOptions,
         calibration: Option<&Calibration<'_>>,
     ) -> Result<Self, ChannelError> {
-        match options.target {
-            Target::Channels(fraction) if !(0.0..1.0).contains(&fraction) => {
-                return Err(ChannelError::Fraction(fraction));
-            }
-            Target::Multiplications(share) if !(share > 0.0 && share < 1.0) => return Err(ChannelError::Share(share)),
-            _ => {}
-        }
+        options.target.check()?;
         let asked = |setting: &str, value| options.criterion.setting(setting) == Some(Value::Name(value));
         let drawn = asked("choice", "sample");
-        if drawn && options.round_to > 1 {
+        if drawn && (options.round_to > 1 || matches!(options.target, Target::Multiplications(_))) {
             return Err(ChannelError::Drawn);
         }
         let coupling = Coupling::new(graph)?;
@@ -63,8 +64,9 @@ impl Removal {
             let may = |group: &Group| skipped(group).is_none();
             match target {
                 Target::Channels(fraction) => {
-                    let (scope, round_to) = (options.scope, options.round_to);
-                    Ok(choose(&coupling, &scores, may, fraction, scope, round_to))
+                    // Probabilities of one group say nothing about those of another.
+                    let scope = if drawn { Scope::Uniform } else { options.scope };
+                    Ok(choose(&coupling, &scores, may, fraction, scope, options.round_to))
                 }
                 Target::Multiplications(share) => {
                     // What estimates the loss is comparable between layers as it is.
@@ -86,27 +88,23 @@ impl Removal {
             options.criterion.setting("batch"),
         ) {
             let gradients = mask_gradients(graph, &coupling, calibration, batch as usize)?;
-            for group in &coupling.groups {
-                let own: Vec<&[f64]> = group
-                    .channels
-                    .iter()
-                    .map(|&channel| gradients[channel].as_slice())
-                    .collect();
-                let mut stay: Vec<bool> = group.channels.iter().map(|&channel| keep[channel]).collect();
-                rearrange(&own, &mut stay);
-                group
-                    .channels
-                    .iter()
-                    .zip(stay)
-                    .for_each(|(&channel, stays)| keep[channel] = stays);
-            }
+            coupling
+                .groups
+                .iter()
+                .for_each(|group| rearrange(group, &gradients, &mut keep));
         }
-        let mut factors: Vec<f64> = keep.iter().map(|&keep| f64::from(u8::from(keep))).collect();
+        let mut factors = factors(&keep);
         if drawn {
             draw_again(&coupling, &scores, options.seed, &mut factors);
             keep = factors.iter().map(|&factor| factor > 0.0).collect();
         }
-        let tuned = asked("tune", "yes").then(|| stays(options.target.milder()));
+        let readers = if options.refit {
+            Readers::Refitted
+        } else if asked("tune", "yes") {
+            Readers::Tuned(stays(options.target.milder())?)
+        } else {
+            Readers::Scaled(factors)
+        };
         if options.target != Target::Channels(0.0) && keep.iter().all(|&keep| keep) {
             let groups = coupling.groups.len();
             return Err(ChannelError::Nothing { groups });
@@ -126,9 +124,7 @@ impl Removal {
         Ok(Self {
             coupling,
             keep,
-            factors,
-            teacher: tuned.transpose()?,
-            refit: options.refit,
+            readers,
             groups,
         })
     }
@@ -140,14 +136,15 @@ impl Removal {
     /// A [`ChannelError`], if weights are changed by samples that do not fit.
     pub fn disconnect(&self, graph: &mut Graph, calibration: Option<&Calibration<'_>>) -> Result<(), ChannelError> {
         let Self { coupling, keep, .. } = self;
-        match (calibration, &self.teacher) {
-            (Some(calibration), _) if self.refit => {
+        match (&self.readers, calibration) {
+            (Readers::Scaled(factors), _) => disconnect(graph, coupling, factors),
+            (Readers::Refitted, Some(calibration)) => {
                 let mut masks = self.masks(graph);
                 let unstructured = Pattern::Unstructured;
                 reconstruct(graph, &mut masks, unstructured, &LEAST_SQUARES, calibration)?;
             }
-            (Some(calibration), Some(teacher)) => tune(graph, coupling, [keep, teacher], calibration)?,
-            _ => disconnect(graph, coupling, &self.factors),
+            (Readers::Tuned(teacher), Some(calibration)) => tune(graph, coupling, [keep, teacher], calibration)?,
+            (_, None) => disconnect(graph, coupling, &factors(keep)),
         }
         Ok(())
     }
@@ -176,6 +173,11 @@ impl Removal {
         };
         Ok((smaller, report))
     }
+}
+
+/// 1 for what stays, 0 for what goes.
+pub(super) fn factors(keep: &[bool]) -> Vec<f64> {
+    keep.iter().map(|&keep| f64::from(u8::from(keep))).collect()
 }
 
 /// Multiplies the weights that read each channel by its factor.

@@ -5,7 +5,7 @@ use nalgebra::{Cholesky, DMatrix, DVector};
 use secateur_format::graph::{Graph, Tensor};
 
 use super::coupling::{Coupling, Slices};
-use super::removal::disconnect;
+use super::removal::{disconnect, factors};
 use crate::calibrate::{Calibration, cross_gram};
 use crate::eval::EvalError;
 use crate::layer::{Layer, layers};
@@ -24,7 +24,6 @@ pub(super) fn tune(
     [keep, teacher]: [&[bool]; 2],
     calibration: &Calibration<'_>,
 ) -> Result<(), EvalError> {
-    let factors = |keep: &[bool]| keep.iter().map(|&keep| f64::from(u8::from(keep))).collect::<Vec<f64>>();
     let mut full = graph.clone();
     disconnect(&mut full, coupling, &factors(teacher));
     disconnect(graph, coupling, &factors(keep));

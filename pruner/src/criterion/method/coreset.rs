@@ -4,6 +4,7 @@
 
 use nalgebra::DMatrix;
 use rayon::prelude::*;
+use secateur_format::TensorId;
 
 use super::{Kind, Method, Needs, Setting, Unit};
 use crate::coreset::sensitivities;
@@ -47,7 +48,7 @@ pub(super) const METHOD: Method = Method {
             let of_rows: Vec<f64> = groups.flatten().collect();
             let norms = outgoing.iter().find(|(tensor, _)| *tensor == layer.tensor);
             let rows = of_rows.iter().enumerate().flat_map(|(row, sensitivity)| {
-                let norm = norms.map_or(1.0, |(_, norms)| norms[row]);
+                let norm = norms.and_then(|(_, norms)| norms.get(row)).copied().unwrap_or(1.0);
                 let share = sensitivity * norm / f64::from(layer.cols);
                 std::iter::repeat_n(share, layer.cols as usize)
             });
@@ -78,8 +79,8 @@ fn points(subject: &Subject<'_>, layer: &Layer) -> DMatrix<f64> {
     }
 }
 
-/// By layer, the length of the weights that read each of its outputs; 1 if none does.
-fn outgoing(subject: &Subject<'_>) -> Result<Vec<(secateur_format::TensorId, Vec<f64>)>, CriterionError> {
+/// By layer, the length of the weights that read each of its outputs.
+fn outgoing(subject: &Subject<'_>) -> Result<Vec<(TensorId, Vec<f64>)>, CriterionError> {
     let coupling = Coupling::new(subject.graph).map_err(|error| CriterionError::Samples {
         criterion: METHOD.name,
         problem: error.into(),

@@ -7,6 +7,7 @@ use secateur_format::{Activation, MAX_RANK, Op, ValueId};
 
 use super::net::Net;
 use crate::reference;
+use crate::structured::removal::Readers;
 use crate::structured::{Axis, Coupling, Removal, Slices, remove};
 
 /// Sets the entries of removed channels to zero in the slices that `which` chooses.
@@ -83,9 +84,7 @@ pub(super) fn check(graph: &Graph, keep: &[bool], zero_stays_zero: bool, what: &
     let removal = Removal {
         coupling: coupling.clone(),
         keep: keep.to_vec(),
-        factors: keep.iter().map(|&keep| f64::from(u8::from(keep))).collect(),
-        teacher: None,
-        refit: false,
+        readers: Readers::Scaled(keep.iter().map(|&keep| f64::from(u8::from(keep))).collect()),
         groups: Vec::new(),
     };
     removal.disconnect(&mut disconnected, None).unwrap();

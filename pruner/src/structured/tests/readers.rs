@@ -184,9 +184,18 @@ fn drawn_channels_count_for_those_that_left() {
         "{factors:?}"
     );
     assert_eq!(factors.iter().sum::<f32>(), 24.0);
-    let rounded = ChannelOptions { round_to: 4, ..own };
-    let error = remove_channels(&mut net.graph.clone(), &rounded, None).unwrap_err();
-    assert!(matches!(error, ChannelError::Drawn), "{error}");
+    let rounded = ChannelOptions {
+        round_to: 4,
+        ..own.clone()
+    };
+    let budget = ChannelOptions {
+        target: Target::Multiplications(0.5),
+        ..own
+    };
+    for refused in [rounded, budget] {
+        let error = remove_channels(&mut net.graph.clone(), &refused, None).unwrap_err();
+        assert!(matches!(error, ChannelError::Drawn), "{error}");
+    }
 }
 
 #[test]
