@@ -3,7 +3,8 @@
 use secateur_format::TensorId;
 use secateur_format::graph::{Graph, GraphError};
 
-use super::{Decision, Masks, PruneError, PruneOptions, apply};
+use super::quotas::Decision;
+use super::{Masks, PruneError, PruneOptions, apply};
 use crate::layer::Layer;
 use crate::mask::{Bounds, Connections, Pattern, Prefix, Quota, select_importance};
 use crate::structured::unused;

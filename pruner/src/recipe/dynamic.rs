@@ -1,6 +1,6 @@
 //! What recipes say about methods that prune while a network trains.
 
-use super::plan::Wrong;
+use super::check::Wrong;
 use super::{Kind, Recipe};
 use crate::criterion::Criterion;
 

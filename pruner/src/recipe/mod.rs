@@ -1,11 +1,13 @@
 //! Recipes: all that decides how a model is pruned, in one TOML file. `docs/recipes.md` explains the keys,
 //! `docs/recipe.schema.json` is their JSON Schema.
 
+mod check;
 mod dynamic;
 mod parse;
 mod plan;
 mod presets;
 pub mod run;
+mod training;
 mod units;
 
 use std::collections::BTreeMap;
@@ -15,8 +17,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use parse::{Layer, RecipeError, complaint, difference, parse, schema};
-pub use plan::{Phase, Resolved, budget_target};
+pub use plan::{Phase, budget_target};
 pub use presets::{PRESETS, Preset, preset};
+pub use training::Resolved;
 pub use units::{Length, PatternText, Points, Rate};
 
 use crate::criterion::Criterion;
