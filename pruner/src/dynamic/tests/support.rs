@@ -2,41 +2,21 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use secateur_format::Shape;
-
-use crate::data::{Dataset, Preprocess};
 use crate::dynamic::{Method, Patterns};
-use crate::recipe::run::{Folder, Inputs, Observer, Outcome, RunError, Runner};
+pub(super) use crate::recipe::run::tests::model;
+use crate::recipe::run::{Folder, Inputs, Observer, Outcome, RunError, Runner, tests};
 use crate::recipe::{Layer, Recipe, parse};
-use crate::source::Model;
-use crate::train::{Init, Progress, zoo};
+use crate::train::Progress;
 
 /// Steps of an epoch, and of a training.
 pub(super) const PER_EPOCH: u64 = 6;
 pub(super) const STEPS: u64 = 6 * PER_EPOCH;
 
-pub(super) fn model() -> Model {
-    let network = zoo::find("lenet-300-100").unwrap();
-    let graph = network.build(Shape::new(&[8]).unwrap(), 3, Init::default(), 1).unwrap();
-    Model {
-        name: "m".into(),
-        graph,
-        preprocess: None,
-        unused: Vec::new(),
-    }
-}
-
 fn inputs() -> Inputs {
-    let value = |i: usize| ((i * i % 103) as f32 * 0.7).sin();
-    let labels = (0..60).map(|i| i % 3).collect();
-    let dataset = Dataset::new((0..60 * 8).map(value).collect(), vec![8], Some(labels)).unwrap();
+    let inputs = tests::inputs();
     Inputs {
-        test: Some(dataset.clone()),
-        train: Some(dataset),
-        validation: None,
-        preprocess: Preprocess::default(),
-        teacher: None,
-        subset: None,
+        test: inputs.train.clone(),
+        ..inputs
     }
 }
 

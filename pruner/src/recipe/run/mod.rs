@@ -401,4 +401,4 @@ fn size(graph: &Graph) -> Result<(f64, usize), RunError> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -21,7 +21,7 @@ impl Hooks for Steps {
     }
 }
 
-fn model() -> Model {
+pub(crate) fn model() -> Model {
     let network = zoo::find("lenet-300-100").unwrap();
     let graph = network.build(Shape::new(&[8]).unwrap(), 3, Init::default(), 1).unwrap();
     Model {
@@ -32,7 +32,7 @@ fn model() -> Model {
     }
 }
 
-fn inputs() -> Inputs {
+pub(crate) fn inputs() -> Inputs {
     let value = |i: usize| ((i * i % 103) as f32 * 0.7).sin();
     let labels = (0..60).map(|i| i % 3).collect();
     Inputs {
