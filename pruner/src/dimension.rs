@@ -74,11 +74,7 @@ pub fn dimensions(
     let shapes = graph.shapes()?;
     let mut found = Vec::new();
     for layer in layers(graph, &shapes) {
-        let node = graph
-            .nodes
-            .iter()
-            .position(|node| node.op.weight() == Some(layer.tensor));
-        let value = activation(graph, node.ok_or(GraphError::Structure)?);
+        let value = activation(graph, layer.node(graph).ok_or(GraphError::Structure)?);
         let mut interpreter = Interpreter::new(graph, value, BATCH.min(calibration.count()))?;
         let mut points = Vec::with_capacity(calibration.count());
         for batch in calibration.batches(BATCH) {

@@ -30,6 +30,14 @@ impl Layer {
         self.rows as usize * self.cols as usize
     }
 
+    /// The place of the first node that uses the matrix.
+    pub fn node(&self, graph: &Graph) -> Option<usize> {
+        graph
+            .nodes
+            .iter()
+            .position(|node| node.op.weight() == Some(self.tensor))
+    }
+
     /// Groups of outputs that share the same inputs.
     pub fn groups(&self) -> usize {
         (self.rows / self.group_rows.max(1)) as usize

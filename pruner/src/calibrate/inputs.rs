@@ -180,9 +180,8 @@ pub fn gram(graph: &Graph, layer: &Layer, calibration: &Calibration<'_>) -> Resu
 /// As [`each_input`].
 pub fn mean_sizes(graph: &Graph, layer: &Layer, calibration: &Calibration<'_>) -> Result<Vec<Array2<f64>>, EvalError> {
     let shapes = graph.shapes()?;
-    let nodes = graph.nodes.iter().zip(shapes.iter().skip(graph.inputs.len()));
-    let mut own = nodes.filter(|(node, _)| node.op.weight() == Some(layer.tensor));
-    let outputs = own.next().map_or(0, |(_, shape)| shape.elems());
+    let own = layer.node(graph).map(|node| graph.output_of(node));
+    let outputs = own.map_or(0, |value| shapes[usize::from(value.0)].elems());
     let positions = (outputs / layer.rows.max(1) as usize).max(1);
     let mut sums = vec![Array2::zeros((positions, layer.cols as usize)); layer.groups()];
     let mut seen = vec![0usize; layer.groups()];

@@ -71,10 +71,7 @@ pub(super) fn select<'m>(
     prefix: Prefix,
     biases: &mut Masks,
 ) -> Vec<Vec<bool>> {
-    let bias = |layer: &Layer| {
-        let mut nodes = graph.nodes.iter().filter(|node| node.op.weight() == Some(layer.tensor));
-        nodes.next().and_then(|node| node.op.bias())
-    };
+    let bias = |layer: &Layer| graph.nodes[layer.node(graph)?].op.bias();
     let asked = chosen.iter().find(|(_, decision, _)| decision.shared);
     let sparsity = asked.map_or(0.0, |(_, decision, _)| decision.sparsity);
     let connections = chosen

@@ -32,11 +32,7 @@ pub(super) const METHOD: Method = Method {
 /// The scale of the batch norm that reads the layer.
 fn scale<'a>(subject: &Subject<'a>, layer: &Layer) -> Option<&'a [f32]> {
     let graph = subject.graph;
-    let node = graph
-        .nodes
-        .iter()
-        .position(|node| node.op.weight() == Some(layer.tensor))?;
-    let value: ValueId = graph.output_of(node);
+    let value: ValueId = graph.output_of(layer.node(graph)?);
     let norm = graph.nodes.iter().find_map(|node| match &node.op {
         Op::BatchNorm(norm) if node.inputs.first() == Some(&value) => Some(norm.scale),
         _ => None,

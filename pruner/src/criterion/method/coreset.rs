@@ -62,12 +62,8 @@ pub(super) const METHOD: Method = Method {
 fn points(subject: &Subject<'_>, layer: &Layer) -> DMatrix<f64> {
     let weights = subject.weights(layer).iter().map(|&w| f64::from(w));
     let points = DMatrix::from_row_iterator(layer.rows as usize, layer.cols as usize, weights);
-    let mut nodes = subject
-        .graph
-        .nodes
-        .iter()
-        .filter(|node| node.op.weight() == Some(layer.tensor));
-    let bias = nodes.next().and_then(|node| subject.graph.tensor(node.op.bias()?));
+    let node = layer.node(subject.graph);
+    let bias = node.and_then(|node| subject.graph.tensor(subject.graph.nodes[node].op.bias()?));
     match bias {
         Some(bias) => {
             let mut points = points.insert_column(layer.cols as usize, 0.0);
