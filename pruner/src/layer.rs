@@ -44,14 +44,18 @@ impl Layer {
     }
 }
 
-/// Multiplications of all linear and convolution nodes, for one sample.
-pub(crate) fn multiplications(graph: &Graph, shapes: &[Shape]) -> u64 {
+/// Multiplications of each node, for one sample; 0 of those without a weight matrix.
+pub(crate) fn work<'g>(graph: &'g Graph, shapes: &'g [Shape]) -> impl Iterator<Item = u64> + 'g {
     let outputs = shapes.iter().skip(graph.inputs.len());
-    let products = graph.nodes.iter().zip(outputs).filter_map(|(node, out)| {
-        let weights = graph.tensor(node.op.weight()?)?;
-        Some(out.elems() as u64 * u64::from(weights.cols))
-    });
-    products.sum()
+    graph.nodes.iter().zip(outputs).map(|(node, out)| {
+        let weights = node.op.weight().and_then(|id| graph.tensor(id));
+        weights.map_or(0, |weights| out.elems() as u64 * u64::from(weights.cols))
+    })
+}
+
+/// Those of all nodes together.
+pub(crate) fn multiplications(graph: &Graph, shapes: &[Shape]) -> u64 {
+    work(graph, shapes).sum()
 }
 
 /// Those by weights that are not zero.

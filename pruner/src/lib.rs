@@ -2,7 +2,7 @@
 //!
 //! The pipeline, each step a module: [`source`] imports a model, [`prune`](mod@prune)
 //! sets weights to zero by a [`criterion`] under a [`mask`] pattern, [`structured`] removes
-//! channels, [`mod@lower`]
+//! channels, [`mod@collapse`] layers, [`mod@lower`]
 //! folds and fuses, [`mod@emit`] chooses encodings, writes the `.sct` file and proves
 //! it against the dense [`reference`](mod@reference), [`mod@eval`] and [`mod@bench`] measure it,
 //! run by an [`mod@engine`]; [`advice`] says why it runs as it does.
@@ -13,6 +13,7 @@ pub mod bench;
 pub mod calibrate;
 pub mod chart;
 pub mod cli;
+pub mod collapse;
 pub mod coreset;
 pub mod criterion;
 pub mod data;

@@ -78,6 +78,13 @@ pub struct PruneOptions {
     pub seed: u64,
 }
 
+impl PruneOptions {
+    /// The fraction that the pattern or the options fix; 0 if neither does.
+    pub(crate) fn share(&self) -> f64 {
+        self.pattern.fixed_sparsity().or(self.sparsity).unwrap_or(0.0)
+    }
+}
+
 /// Why a graph cannot be pruned as asked.
 #[derive(Debug, Error)]
 pub enum PruneError {

@@ -240,10 +240,10 @@ pub(super) struct PruneArgs {
     #[arg(long, value_enum)]
     fallback: Option<Fallback>,
     /// Change the weights that stay so that each layer's outputs over the samples of --train change least: obc,
-    /// sparsegpt, least-squares or alps
+    /// sparsegpt, least-squares, alps or woodfisher
     #[arg(long, value_name = "METHOD")]
     reconstruct: Option<Reconstruction>,
-    /// Put channels in an order in which the N:M pattern keeps more of the weights
+    /// Put channels in an order in which the pattern, N:M or blocks, keeps more of the weights
     #[arg(long)]
     permute: bool,
     /// Leave layers dense whose name matches, with all their channels (repeatable); wins over --layer

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 
+use crate::collapse::CollapseError;
 use crate::data::DataError;
 use crate::digest::DigestError;
 use crate::emit::{CheckError, EmitError};
@@ -130,6 +131,16 @@ impl From<ReconstructError> for CliError {
     }
 }
 
+impl From<CollapseError> for CliError {
+    fn from(error: CollapseError) -> Self {
+        let code = match error {
+            CollapseError::NoChain { .. } => USAGE,
+            _ => UNREADABLE,
+        };
+        Self::new(code, error)
+    }
+}
+
 impl From<ChannelError> for CliError {
     fn from(error: ChannelError) -> Self {
         let code = match error {
@@ -246,6 +257,7 @@ impl From<RecipeRunError> for CliError {
             RecipeRunError::Recipe(error) => error.into(),
             RecipeRunError::Model(error) => error.into(),
             RecipeRunError::Prune(error) => error.into(),
+            RecipeRunError::Collapse(error) => error.into(),
             RecipeRunError::Channels(error) => error.into(),
             RecipeRunError::Reconstruct(error) => error.into(),
             RecipeRunError::Train(error) => error.into(),

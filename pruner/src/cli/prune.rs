@@ -14,10 +14,11 @@ use super::model::{Opened, dense_options, read};
 use super::output::{Output, percent, table, thousands};
 use super::recipe_run::{self, Prepared};
 use crate::calibrate::Calibration;
+use crate::collapse::collapse;
 use crate::data;
 use crate::engine::Engine;
 use crate::eval::Accuracy;
-use crate::mask::{Pattern, Scope};
+use crate::mask::Scope;
 use crate::prune::{PruneOptions, PruneReport, apply, choose, prunable};
 use crate::recipe::{Kind, Layer, Recipe, parse};
 use crate::reconstruct::{permute_channels, reconstruct};
@@ -71,19 +72,29 @@ fn one_shot(args: &PruneArgs, recipe: &Recipe, layers: &[Layer], out: &Output) -
         Calibration::new(samples, recipe.data.calibration, recipe.seed)
     });
     let mut graph: Graph = opened.source.graph.clone();
+    let collapsed = match (&recipe.prune.collapse, &calibration) {
+        (Some(options), Some(calibration)) => collapse(&mut graph, options, calibration)?,
+        _ => Vec::new(),
+    };
     let channels = recipe.channels();
     let removed = channels
         .as_ref()
         .map(|options| remove_channels(&mut graph, options, calibration.as_ref()))
         .transpose()?;
-    if let (true, Pattern::Nm { n, m }) = (recipe.prune.permute, options.pattern) {
-        graph = permute_channels(&graph, &prunable(&graph, &options)?, n, m).map_err(CliError::check)?;
+    if recipe.prune.permute {
+        let prunable = prunable(&graph, &options)?;
+        graph = permute_channels(&graph, &prunable, options.pattern, options.share()).map_err(CliError::check)?;
     }
     let (mut masks, mut report) = choose(&graph, |_| None, &options, calibration.as_ref())?;
     let errors = match (recipe.prune.reconstruct, &calibration) {
-        (Some(method), Some(calibration)) => {
-            reconstruct(&mut graph, &mut masks, options.pattern, method.0, calibration)?
-        }
+        (Some(method), Some(calibration)) => reconstruct(
+            &mut graph,
+            &mut masks,
+            options.pattern,
+            method.0,
+            &options.criterion,
+            calibration,
+        )?,
         _ => Vec::new(),
     };
     apply(&mut graph, &masks);
@@ -117,12 +128,14 @@ fn one_shot(args: &PruneArgs, recipe: &Recipe, layers: &[Layer], out: &Output) -
 
     let mut json = report_json(output, &emitted);
     json["pruning"] = json!(report);
+    json["collapsed"] = json!(collapsed);
     json["structured"] = json!(removed);
     json["reconstruction"] = json!(errors);
     json["accuracy_before"] = json!(before.as_ref().map(Accuracy::fraction));
     json["accuracy_after"] = json!(after.as_ref().map(Accuracy::fraction));
     out.result(&json, || {
-        let text = removed.as_ref().map_or(String::new(), channel_text) + &report_text(output, &emitted);
+        let collapsed: String = collapsed.iter().map(|step| format!("{step}\n")).collect();
+        let text = collapsed + &removed.as_ref().map_or(String::new(), channel_text) + &report_text(output, &emitted);
         let errors: String = errors.iter().map(|error| format!("{error}\n")).collect();
         text + &errors + &summary(&options, &report) + &accuracy_text(before.as_ref(), after.as_ref())
     })?;
@@ -136,13 +149,16 @@ fn info(recipe: &Recipe, options: &PruneOptions, channels: Option<&ChannelOption
         0 => String::new(),
         seed => format!(" seed {seed}"),
     };
-    let sparsity = options.pattern.fixed_sparsity().or(options.sparsity).unwrap_or(0.0);
+    let sparsity = options.share();
     let (criterion, pattern, scope) = (&options.criterion, options.pattern, lower(options.scope));
     let mut zeros = format!("{criterion} {pattern} {scope} {sparsity}");
     for rule in &options.rules {
         zeros += &format!(" {}={}", rule.layers, rule.sparsity.unwrap_or(sparsity));
     }
     zeros += &seed(options.seed);
+    if let Some(collapse) = &recipe.prune.collapse {
+        zeros += &format!(" collapse {} above {}", collapse.layers, collapse.similarity);
+    }
     if recipe.prune.permute {
         zeros += " permuted";
     }

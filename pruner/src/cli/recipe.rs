@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 
 use super::error::CliError;
 use super::output::{Output, table};
-use crate::criterion::{self, METHODS};
+use crate::criterion::{self, METHODS, Needs};
 use crate::dynamic;
 use crate::recipe::{Layer, PRESETS, Recipe, parse, preset, schema};
+use crate::reconstruct;
 use crate::registry::{Entry, Setting};
 use crate::source::nearest::suggestion;
 
@@ -46,13 +47,17 @@ pub(super) fn run(args: &RecipeArgs, out: &Output) -> Result<(), CliError> {
                 .collect();
             let criteria: Vec<_> = METHODS.iter().map(criterion_json).collect();
             let methods: Vec<_> = dynamic::METHODS.iter().map(dynamic_json).collect();
+            let reconstructions: Vec<_> = reconstruct::METHODS.iter().map(reconstruction_json).collect();
             out.result(
-                &json!({ "presets": presets, "criteria": criteria, "dynamic": methods }),
+                &json!({
+                    "presets": presets, "criteria": criteria, "dynamic": methods, "reconstructions": reconstructions,
+                }),
                 || {
                     let rows = PRESETS
                         .iter()
                         .map(|preset| vec![preset.name.to_owned(), preset.purpose().to_owned()]);
-                    table(&["preset", "what it does"], 2, rows) + "\n" + &criteria_text() + "\n" + &dynamic_text()
+                    let presets = table(&["preset", "what it does"], 2, rows);
+                    [presets, criteria_text(), dynamic_text(), reconstructions_text()].join("\n")
                 },
             )?;
         }
@@ -79,8 +84,8 @@ pub(super) fn run(args: &RecipeArgs, out: &Output) -> Result<(), CliError> {
 
 fn criterion_json(method: &criterion::Method) -> Value {
     json!({
-        "name": method.name, "aliases": method.aliases, "needs": method.needs, "summary": method.summary,
-        "source": method.source, "settings": settings_json(method.settings),
+        "name": method.name, "aliases": method.aliases, "needs": method.needs, "unit": method.unit.text(),
+        "summary": method.summary, "source": method.source, "settings": settings_json(method.settings),
     })
 }
 
@@ -90,6 +95,20 @@ fn dynamic_json(method: &dynamic::Method) -> Value {
         "name": method.name, "patterns": method.patterns.text(), "scopes": scopes, "summary": method.summary,
         "source": method.source, "settings": settings_json(method.settings),
     })
+}
+
+fn reconstruction_json(method: &reconstruct::Method) -> Value {
+    json!({
+        "name": method.name, "needs": needs(method).text(), "summary": method.summary, "source": method.source,
+    })
+}
+
+/// What a reconstruction looks at.
+fn needs(method: &reconstruct::Method) -> Needs {
+    match method.needs_labels() {
+        true => Needs::Labels,
+        false => Needs::Inputs,
+    }
 }
 
 fn settings_json(settings: &[Setting]) -> Vec<Value> {
@@ -103,11 +122,23 @@ fn settings_json(settings: &[Setting]) -> Vec<Value> {
 /// A table of criteria, and one of their settings.
 fn criteria_text() -> String {
     let rows = METHODS.iter().map(|method| {
-        let cells = [method.name, method.needs.text(), method.summary, method.source];
+        let cells = [
+            method.name,
+            method.needs.text(),
+            method.summary,
+            method.unit.text(),
+            method.source,
+        ];
         cells.map(str::to_owned).to_vec()
     });
-    let columns = ["criterion", "needs", "score; the lowest go first", "source"];
-    table(&columns, 4, rows) + "\n" + &settings_text(METHODS)
+    let columns = [
+        "criterion",
+        "needs",
+        "score of a weight; the lowest go first",
+        "of a block, kernel or channel",
+        "source",
+    ];
+    table(&columns, 5, rows) + "\n" + &settings_text(METHODS)
 }
 
 /// A table of the methods that prune while a network trains, and one of their settings.
@@ -126,6 +157,15 @@ fn dynamic_text() -> String {
     });
     let columns = ["while training", "patterns", "scopes", "what it does", "source"];
     table(&columns, 5, rows) + "\n" + &settings_text(dynamic::METHODS)
+}
+
+/// A table of the methods that change the weights that stay.
+fn reconstructions_text() -> String {
+    let rows = reconstruct::METHODS.iter().map(|method| {
+        let cells = [method.name, needs(method).text(), method.summary, method.source];
+        cells.map(str::to_owned).to_vec()
+    });
+    table(&["reconstruct", "needs", "what it does", "source"], 4, rows)
 }
 
 fn settings_text<M: Entry>(methods: &[M]) -> String {

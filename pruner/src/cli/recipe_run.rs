@@ -11,6 +11,7 @@ use super::error::CliError;
 use super::interrupt::interruption;
 use super::model::{Opened, fit, network_or_file};
 use super::output::{Output, percent, table, thousands};
+use crate::collapse::candidates;
 use crate::data::{self, Dataset, Preprocess, npy};
 use crate::digest::Digests;
 use crate::layer::layers;
@@ -45,7 +46,10 @@ impl Prepared {
         if let Some(preprocess) = preprocess {
             inputs.preprocess = preprocess;
         }
-        // Whether there are channels to remove is known before anything is trained.
+        // Whether there are layers and channels to remove is known before anything is trained.
+        if let Some(collapse) = &recipe.prune.collapse {
+            candidates(&model.graph, collapse)?;
+        }
         let calibration = inputs.calibration(&recipe);
         let removed = |options| Removal::new(&model.graph, &options, calibration.as_ref());
         recipe.channels().map(removed).transpose()?;

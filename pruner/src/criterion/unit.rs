@@ -32,6 +32,16 @@ impl Unit {
         }
     }
 
+    /// In a few words.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Sum => "the sum",
+            Self::AbsSum => "the size of the sum",
+            Self::Max => "the greatest",
+            Self::Min => "the least",
+        }
+    }
+
     /// Whether the score grows with the number of weights, so that units of different sizes compare by their means.
     pub fn grows(self) -> bool {
         matches!(self, Self::Sum | Self::AbsSum)

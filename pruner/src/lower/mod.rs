@@ -50,7 +50,7 @@ fn bypass(graph: &mut Graph, index: usize, replacement: ValueId) {
 }
 
 /// Removes nodes whose result nobody reads, and constants nobody uses.
-fn drop_unused(graph: &mut Graph) {
+pub(crate) fn drop_unused(graph: &mut Graph) {
     for index in (0..graph.nodes.len()).rev() {
         let output = graph.output_of(index);
         if readers(graph)[usize::from(output.0)] == 0 {
@@ -77,7 +77,7 @@ fn drop_unused(graph: &mut Graph) {
 }
 
 /// Calls `visit` for each constant of an operator.
-fn for_each_tensor(op: &mut Op, mut visit: impl FnMut(&mut TensorId)) {
+pub(crate) fn for_each_tensor(op: &mut Op, mut visit: impl FnMut(&mut TensorId)) {
     match op {
         Op::Conv2d(conv) => {
             visit(&mut conv.weight);

@@ -46,18 +46,21 @@ impl Recipe {
                 &format!("{fraction} is not from 0 to below 1 (0.5 = half of the channels removed)"),
             );
         }
-        if let Some(share) = self.prune.macs {
+        let budgets = [
+            ("prune.macs", self.prune.macs, "multiplications"),
+            ("prune.latency", self.prune.latency, "predicted time"),
+        ];
+        let mut decides = self.prune.structured.map(|_| "prune.structured");
+        for (key, share, of) in budgets {
+            let Some(share) = share else { continue };
             if !(share > 0.0 && share < 1.0) {
                 return wrong(
-                    "prune.macs",
-                    &format!("{share} is not between 0 and 1 (0.5 = half of the multiplications stay)"),
+                    key,
+                    &format!("{share} is not between 0 and 1 (0.5 = half of the {of} stays)"),
                 );
             }
-            if self.prune.structured.is_some() {
-                return wrong(
-                    "prune.macs",
-                    "decides how many channels go: leave structured out, or macs",
-                );
+            if let Some(other) = decides.replace(key) {
+                return wrong(key, &format!("decides how many channels go: leave it out, or {other}"));
             }
         }
         let isomorphic = self.prune.scope == Scope::Isomorphic;
@@ -77,13 +80,30 @@ impl Recipe {
             if self.schedule.kind != Kind::OneShot {
                 return wrong(
                     "schedule.kind",
-                    "must be one-shot with prune.structured or prune.macs: channels are removed in one go",
+                    "must be one-shot with prune.structured, macs or latency: channels are removed in one go",
                 );
             }
             if self.schedule.between == Between::Rewind {
                 return wrong(
                     "schedule.between",
-                    "cannot be rewind with prune.structured or prune.macs: the network had other channels then",
+                    "cannot be rewind with prune.structured, macs or latency: the network had other channels then",
+                );
+            }
+        }
+        if let Some(collapse) = &self.prune.collapse {
+            if !(2..=64).contains(&collapse.layers) || !(1..=64).contains(&collapse.interval) {
+                return wrong(
+                    "prune.collapse",
+                    "layers must be from 2 to 64, and interval from 1 to 64",
+                );
+            }
+            if !(-1.0..=1.0).contains(&collapse.similarity) {
+                return wrong("prune.collapse.similarity", "is a cosine: from -1 to 1");
+            }
+            if self.schedule.kind != Kind::OneShot || self.schedule.between == Between::Rewind {
+                return wrong(
+                    "prune.collapse",
+                    "is for schedule.kind = \"one-shot\", without rewinding: the network had other layers then",
                 );
             }
         }
@@ -180,7 +200,7 @@ impl Recipe {
         if self.prune.round_to != 1 && self.removal().is_none() {
             return wrong(
                 "prune.round_to",
-                "rounds what prune.structured or prune.macs leaves: give one too",
+                "rounds what prune.structured, macs or latency leaves: give one too",
             );
         }
         self.check_samples()?;
@@ -208,8 +228,11 @@ impl Recipe {
         if let Some((key, _)) = changes.into_iter().find(|(_, asked)| *asked && !kept) {
             return wrong(key, "is for schedule.kind = \"one-shot\" with between = \"keep\"");
         }
-        if self.prune.permute && self.prune.pattern.0.fixed_sparsity().is_none() {
-            return wrong("prune.permute", "is for N:M patterns, such as 2:4");
+        if self.prune.permute && matches!(self.prune.pattern.0, Pattern::Unstructured | Pattern::Kernel) {
+            return wrong(
+                "prune.permute",
+                "is for patterns of channels that meet: N:M, such as 2:4, or blocks, such as 4x1",
+            );
         }
         if self.schedule.kind != Kind::OneShot && self.retrain.is_none() {
             return wrong("retrain", "is missing: iterative, gradual and dynamic pruning train");

@@ -22,6 +22,7 @@ pub use presets::{PRESETS, Preset, preset};
 pub use training::Resolved;
 pub use units::{Length, PatternText, Points, Rate};
 
+use crate::collapse::Collapse;
 use crate::criterion::Criterion;
 use crate::dynamic::Dynamic;
 use crate::mask::Scope;
@@ -115,7 +116,15 @@ pub struct Prune {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub macs: Option<f64>,
-    /// With `structured` or `macs`: what is coupled keeps a multiple of so many channels, or all.
+    /// Instead of `structured`: channels are removed until at most this share of the time is left that the runtime
+    /// predicts for the layers on this machine, with one thread.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub latency: Option<f64>,
+    /// Before all else, layers that are alike become one, where what the last layer reads stays similar.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub collapse: Option<Collapse>,
+    /// With `structured`, `macs` or `latency`: what is coupled keeps a multiple of so many channels, or all.
     #[schemars(range(min = 1, max = 1024))]
     pub round_to: usize,
     /// Fraction of the prunable weights to remove; with `max_drop`, the most that is tried. N:M fixes it itself,
@@ -143,8 +152,8 @@ pub struct Prune {
     /// `macs`, least-squares does so for what reads channels that are removed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reconstruct: Option<Reconstruction>,
-    /// Before N:M pruning, channels are put in an order in which the pattern keeps more of the weights; the network
-    /// computes the same.
+    /// Before pruning by N:M or blocks, channels are put in an order in which the pattern keeps more of the weights; the
+    /// network computes the same.
     pub permute: bool,
     /// The least sparsity of a layer.
     #[schemars(range(min = 0.0, max = 1.0))]
@@ -159,6 +168,8 @@ impl Default for Prune {
         Self {
             structured: None,
             macs: None,
+            latency: None,
+            collapse: None,
             round_to: 1,
             sparsity: None,
             alpha: None,

@@ -101,7 +101,11 @@ impl Recipe {
 
     /// Whether samples to train, correct, calibrate or reconstruct on are needed.
     pub fn needs_samples(&self) -> bool {
-        self.trains() || self.corrects() || self.calibrates() || self.prune.reconstruct.is_some()
+        self.trains()
+            || self.corrects()
+            || self.calibrates()
+            || self.prune.reconstruct.is_some()
+            || self.prune.collapse.is_some()
     }
 
     /// Whether the criterion needs samples.
@@ -109,9 +113,9 @@ impl Recipe {
         self.prune.criterion.method().needs != Needs::Weights
     }
 
-    /// The sparsity of weights: as asked, that of the pattern, or 0 where only channels are removed.
+    /// The sparsity of weights: as asked, that of the pattern, or 0 where only channels or layers are removed.
     pub fn sparsity(&self) -> Option<f64> {
-        let alone = self.removal().map(|_| 0.0);
+        let alone = (self.removal().is_some() || self.prune.collapse.is_some()).then_some(0.0);
         let alone = alone.filter(|_| self.prune.max_drop.is_none() && self.prune.pattern.0 == Pattern::Unstructured);
         let asked = self.prune.sparsity.or(self.prune.pattern.0.fixed_sparsity());
         asked.or(alone)
@@ -120,7 +124,8 @@ impl Recipe {
     /// How much is removed by channels.
     pub(super) fn removal(&self) -> Option<Target> {
         let channels = self.prune.structured.map(Target::Channels);
-        channels.or(self.prune.macs.map(Target::Multiplications))
+        let budget = self.prune.macs.map(Target::Multiplications);
+        channels.or(budget).or(self.prune.latency.map(Target::Time))
     }
 
     /// Which channels to remove.

@@ -213,6 +213,7 @@ fn keys_that_contradict_each_other_are_found() {
     assert!(problem.contains("one-shot"), "{problem}");
     let permute = "pattern = \"2:4\"\npermute = true";
     assert_eq!(complaint(permute, ""), None);
+    assert_eq!(complaint("sparsity = 0.5\npattern = \"4x1\"\npermute = true", ""), None);
     for (prune, schedule, remedy) in [
         ("sparsity = 0.5\npermute = true", "", "2:4"),
         (permute, "between = \"reinit\"", "keep"),

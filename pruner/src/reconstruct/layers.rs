@@ -1,12 +1,16 @@
 //! From layer to layer: each is reconstructed for the inputs that the layers before it give now.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use nalgebra::DMatrix;
+use secateur_format::TensorId;
 use secateur_format::graph::Graph;
 
-use super::{Method, Problem, ReconstructError, Removal};
+use super::{Method, Problem, ReconstructError, Removal, Solution};
 use crate::calibrate::{Calibration, gram};
+use crate::criterion::method::compensated;
+use crate::criterion::{Criterion, Subject};
 use crate::eval::EvalError;
 use crate::layer::{Layer, layers};
 use crate::mask::Pattern;
@@ -40,7 +44,8 @@ impl fmt::Display for LayerError {
 
 /// Reconstructs the layers that `masks` prunes, in execution order, over the samples. The weights of `graph`
 /// are dense before. Methods that choose masks replace them, by as many units of `pattern` in each group of
-/// a layer; a layer that the pattern does not divide is pruned by single weights.
+/// a layer; a layer that the pattern does not divide is pruned by single weights. Methods by gradients have the settings
+/// of `criterion`.
 ///
 /// # Errors
 /// A [`ReconstructError`].
@@ -49,13 +54,19 @@ pub fn reconstruct(
     masks: &mut Masks,
     pattern: Pattern,
     method: &Method,
+    criterion: &Criterion,
     calibration: &Calibration<'_>,
 ) -> Result<Vec<LayerError>, ReconstructError> {
     let mut errors = Vec::new();
     let shapes = graph.shapes().map_err(EvalError::from)?;
-    for layer in layers(graph, &shapes) {
+    let layers = layers(graph, &shapes);
+    let given = match method.needs_labels() {
+        true => Some(by_gradients(graph, &layers, masks, criterion, calibration)?),
+        false => None,
+    };
+    for layer in layers {
         let own = masks.iter_mut().find(|(id, _)| *id == layer.tensor);
-        let Some((id, mask)) = own.filter(|(_, mask)| mask.contains(&false)) else {
+        let Some(&mut (id, ref mut mask)) = own.filter(|(_, mask)| mask.contains(&false)) else {
             continue;
         };
         let pattern = match pattern.fits(&layer) {
@@ -66,19 +77,24 @@ pub fn reconstruct(
         let weights = &mut graph.tensors[usize::from(id.0)].data;
         let mut sums = [0.0; 3];
         let size = layer.group_rows as usize * layer.cols as usize;
+        let matrix = |weights: &[f32]| {
+            let weights = weights.iter().map(|&w| f64::from(w));
+            DMatrix::from_row_iterator(layer.group_rows as usize, layer.cols as usize, weights)
+        };
         let groups = weights.chunks_exact_mut(size).zip(mask.chunks_exact_mut(size));
-        for ((weights, mask), gram) in groups.zip(grams) {
+        for (group, ((weights, mask), gram)) in groups.zip(grams).enumerate() {
             let problem = Problem {
-                weights: DMatrix::from_row_iterator(
-                    layer.group_rows as usize,
-                    layer.cols as usize,
-                    weights.iter().map(|&w| f64::from(w)),
-                ),
+                weights: matrix(weights),
                 // Symmetric, so that the order of rows and columns does not matter.
                 gram: DMatrix::from_vec(gram.nrows(), gram.ncols(), gram.into_raw_vec_and_offset().0),
             };
-            let removal = removal(pattern, mask);
-            let solution = method.solve(&problem, removal, mask.to_vec());
+            let solution = match given.as_ref().and_then(|given| given.get(&id)) {
+                Some(given) => Ok(Solution {
+                    weights: matrix(&given[group * size..][..size]),
+                    mask: mask.to_vec(),
+                }),
+                None => method.solve(&problem, removal(pattern, mask), mask.to_vec()),
+            };
             let solution = solution.map_err(|_| ReconstructError::Inputs {
                 layer: layer.name.clone(),
             })?;
@@ -92,6 +108,34 @@ pub fn reconstruct(
         errors.push(layer_error(layer, sums));
     }
     Ok(errors)
+}
+
+/// The weights of the layers that `masks` prunes, from the gradients of the dense network.
+fn by_gradients(
+    graph: &Graph,
+    layers: &[Layer],
+    masks: &Masks,
+    criterion: &Criterion,
+    calibration: &Calibration<'_>,
+) -> Result<BTreeMap<TensorId, Vec<f32>>, ReconstructError> {
+    let mask = |layer: &Layer| {
+        masks
+            .iter()
+            .find(|(id, mask)| *id == layer.tensor && mask.contains(&false))
+    };
+    let pruned: Vec<(Layer, &[bool])> = layers
+        .iter()
+        .filter_map(|layer| Some((layer.clone(), mask(layer)?.1.as_slice())))
+        .collect();
+    let (layers, masks): (Vec<Layer>, Vec<&[bool]>) = pruned.into_iter().unzip();
+    let subject = Subject {
+        graph,
+        layers: &layers,
+        calibration: Some(calibration),
+        seed: 0,
+    };
+    let weights = compensated(&subject, criterion, &masks)?;
+    Ok(layers.iter().map(|layer| layer.tensor).zip(weights).collect())
 }
 
 /// As many units as a mask prunes.
@@ -133,7 +177,8 @@ mod tests {
             .build(shape, 4, Init::default(), 1)
             .unwrap();
         let images = (0..32 * 192).map(|i| (i as f32 * 0.77).sin() + 0.3).collect();
-        let dataset = Dataset::new(images, vec![3, 8, 8], None).unwrap();
+        let labels = (0..32).map(|i| i % 4).collect();
+        let dataset = Dataset::new(images, vec![3, 8, 8], Some(labels)).unwrap();
         let samples = Samples {
             dataset: &dataset,
             preprocess: &Preprocess::default(),
@@ -153,7 +198,15 @@ mod tests {
             for method in &METHODS {
                 let what = format!("{} {pattern}", method.name);
                 let (mut graph, mut masks) = (dense.clone(), chosen.clone());
-                let errors = reconstruct(&mut graph, &mut masks, options.pattern, method, &calibration).unwrap();
+                let errors = reconstruct(
+                    &mut graph,
+                    &mut masks,
+                    options.pattern,
+                    method,
+                    &options.criterion,
+                    &calibration,
+                )
+                .unwrap();
                 let mut applied = graph.clone();
                 apply(&mut applied, &masks);
                 assert_eq!(applied, graph, "{what}: weights that are pruned");
@@ -164,7 +217,11 @@ mod tests {
                 }
                 for (error, layer) in errors.iter().zip(pruned_layers(&dense, &chosen)) {
                     assert_eq!(error.layer, layer.name);
-                    assert!(error.reconstructed <= error.masked, "{what}: {error}");
+                    // WoodFisher looks at the loss.
+                    assert!(
+                        method.needs_labels() || error.reconstructed <= error.masked,
+                        "{what}: {error}"
+                    );
                     // What the finished network gives the layer is what it was reconstructed for.
                     let slot = usize::from(layer.tensor.0);
                     let own = [&dense, &graph].map(|graph| &graph.tensors[slot].data);

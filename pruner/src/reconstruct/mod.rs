@@ -1,7 +1,8 @@
 //! Reconstruction: pruning that changes the weights that stay, so that the layer's outputs change least.
 //!
 //! Over calibration inputs `X [N, K]`, the outputs of weights `W [rows, K]` move by `tr((W−W′) H (W−W′)ᵀ)` with the
-//! Gram matrix `H = Xᵀ X`. Each method of [`METHODS`] makes that small; one file per method.
+//! Gram matrix `H = Xᵀ X`. Each method of [`METHODS`] makes that small, one file per method; but for WoodFisher, which
+//! looks at the loss, and is with its [criterion](crate::criterion).
 
 mod alps;
 mod layers;
@@ -27,6 +28,7 @@ pub use permute::permute_channels;
 pub use problem::{Problem, Solution};
 pub use removal::Removal;
 
+use crate::criterion::CriterionError;
 use crate::eval::EvalError;
 use crate::source::nearest::suggestion;
 
@@ -49,6 +51,8 @@ enum Solve {
     Mask(fn(&Problem, Removal) -> Result<Solution, Singular>),
     /// The weights, for the mask of a criterion.
     Weights(fn(&Problem, Vec<bool>) -> Result<Solution, Singular>),
+    /// The weights of all layers at once, for the masks of a criterion, by the gradients of the loss.
+    Gradients,
 }
 
 /// The method that takes masks as they are.
@@ -60,7 +64,7 @@ pub const LEAST_SQUARES: Method = Method {
 };
 
 /// All methods.
-pub static METHODS: [Method; 4] = [
+pub static METHODS: [Method; 5] = [
     Method {
         name: "obc",
         summary: "removes weights one by one, with the best change of all others of the row after each",
@@ -80,6 +84,13 @@ pub static METHODS: [Method; 4] = [
         source: "Meng et al. 2024, arXiv 2406.07831",
         solve: Solve::Mask(alps::solve),
     },
+    Method {
+        name: "woodfisher",
+        summary: "the mask of the criterion; what stays makes up for the loss by the inverse Fisher matrix, as the criterion \
+                  of that name has it; needs labels",
+        source: "Singh and Alistarh 2020, arXiv 2004.14340",
+        solve: Solve::Gradients,
+    },
 ];
 
 impl Method {
@@ -88,7 +99,8 @@ impl Method {
         matches!(self.solve, Solve::Mask(_))
     }
 
-    /// Prunes what `removal` says, or, if the method chooses no masks, what `mask` `[rows, K]` has `false` for.
+    /// Prunes what `removal` says, or, if the method chooses no masks, what `mask` `[rows, K]` has `false` for. Methods
+    /// that need labels change no other weights of a single layer.
     ///
     /// # Errors
     /// [`Singular`].
@@ -96,7 +108,16 @@ impl Method {
         match self.solve {
             Solve::Mask(solve) => solve(problem, removal),
             Solve::Weights(solve) => solve(problem, mask),
+            Solve::Gradients => Ok(Solution {
+                weights: problem.masked(&mask),
+                mask,
+            }),
         }
+    }
+
+    /// Whether it needs labels.
+    pub fn needs_labels(&self) -> bool {
+        matches!(self.solve, Solve::Gradients)
     }
 }
 
@@ -110,6 +131,9 @@ pub enum ReconstructError {
     /// The samples do not fit, or the graph is not valid.
     #[error(transparent)]
     Samples(#[from] EvalError),
+    /// There are no labels, or they do not fit.
+    #[error(transparent)]
+    Gradients(#[from] CriterionError),
     /// The inputs of a layer are of no use.
     #[error(
         "the inputs of layer `{layer}` are infinite or not a number for some samples, so it cannot be reconstructed: \

@@ -1,57 +1,155 @@
-//! Channel permutation for N:M (Pool and Yu 2021, "Channel Permutations for N:M Sparsity"): an order of the input
-//! channels in which the pattern keeps more of the weights' magnitude. The network computes what it did before.
+//! Channel permutation: an order of channels in which a pattern keeps more of the weights' magnitude. The network computes
+//! what it did before. For N:M of input channels (Pool and Yu 2021, "Channel Permutations for N:M Sparsity"); for blocks of
+//! both, so that weights of like magnitude meet (TETRIS, Ji et al., NeurIPS 2018).
 //!
-//! Ours: no random swaps once no swap helps.
+//! Ours: no random swaps once no swap helps; for blocks a swap counts what they exceed the threshold by that prunes the
+//! matrix as it stands.
 
 use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 use secateur_format::TensorId;
-use secateur_format::graph::{Graph, GraphError};
+use secateur_format::graph::{Graph, GraphError, Tensor};
 
 use crate::layer::{Layer, layers};
-use crate::mask::Pattern;
+use crate::mask::{Pattern, prune_count};
 use crate::structured::{Axis, Coupling, Group, permute};
 
-/// Reorders the channels of `graph` so that more of the matrices that N:M will prune is kept. Channels stay
-/// where they are if they are pinned, or if the groups of M of some matrix mix them with others.
+/// Reorders the channels of `graph` so that more of the matrices is kept that `pattern` will prune, each to `sparsity`
+/// unless the pattern fixes it. Channels stay where they are if they are pinned, or if the units of some matrix mix them
+/// with others.
 ///
 /// # Errors
 /// A [`GraphError`] if the graph is not valid.
-pub fn permute_channels(graph: &Graph, prunable: &[TensorId], n: u8, m: u8) -> Result<Graph, GraphError> {
+pub fn permute_channels(
+    graph: &Graph,
+    prunable: &[TensorId],
+    pattern: Pattern,
+    sparsity: f64,
+) -> Result<Graph, GraphError> {
     let coupling = Coupling::new(graph)?;
-    let pruned = |layer: &Layer| {
-        let fits = Pattern::Nm { n, m }.fits(layer).is_ok();
-        fits && prunable.contains(&layer.tensor)
+    let pruned = |layer: &Layer| pattern.fits(layer).is_ok() && prunable.contains(&layer.tensor);
+    let layers = layers(graph, &graph.shapes()?).into_iter().filter(pruned);
+    let keeps = |tensor: &Tensor| match pattern {
+        Pattern::Nm { n, .. } => Keeps::Largest(n.into()),
+        _ => Keeps::Above(threshold(tensor, pattern, sparsity)),
     };
-    let layers = layers(graph, &graph.shapes()?).into_iter();
-    let pruned: Vec<TensorId> = layers.filter(pruned).map(|layer| layer.tensor).collect();
+    let pruned: BTreeMap<TensorId, Keeps> = layers
+        .filter_map(|layer| Some((layer.tensor, keeps(graph.tensor(layer.tensor)?))))
+        .collect();
     let mut order: Vec<usize> = (0..coupling.count).collect();
     for group in coupling.groups.iter().filter(|group| coupling.permutable(group)) {
-        if let Some(slots) = Slots::new(graph, &coupling, group, &pruned, m.into()) {
-            let found = search(&slots.scores, n.into(), m.into());
+        if let Some(slots) = Slots::new(graph, &coupling, group, &pruned, pattern) {
+            let found = search(&slots);
             for (slot, from) in found.into_iter().enumerate() {
                 order[slots.channels[slot]] = slots.channels[from];
             }
         }
     }
-    permute(graph, &coupling, &order)
+    let permuted = permute(graph, &coupling, &order)?;
+    let kept = |graph: &Graph| -> f64 {
+        let tensors = pruned.keys().filter_map(|id| graph.tensor(*id));
+        tensors.map(|tensor| retained(tensor, pattern, sparsity)).sum()
+    };
+    // The threshold moves with the order, so that what exceeds the old one says nothing certain of what is kept.
+    let gains = matches!(pattern, Pattern::Nm { .. }) || kept(&permuted) > kept(graph);
+    Ok(if gains { permuted } else { graph.clone() })
 }
 
-/// The places of channels, M neighbours to a group, and what each channel weighs wherever it is read.
-struct Slots {
-    channels: Vec<usize>,
-    /// By slot: |w| for each matrix, kernel position and row.
-    scores: Vec<Vec<f64>>,
+/// |w| summed over each block, lowest first, and how many of them are pruned.
+fn blocks(tensor: &Tensor, pattern: Pattern, sparsity: f64) -> (Vec<f64>, usize) {
+    let (r, c) = pattern.extents();
+    let (r, c, cols) = (usize::from(r), usize::from(c), tensor.cols as usize);
+    let sums = tensor.data.chunks_exact(r * cols).flat_map(|rows| {
+        let block = move |first: usize| {
+            let weights = rows.chunks_exact(cols).flat_map(move |row| &row[first..first + c]);
+            weights.map(|&w| f64::from(w).abs()).sum::<f64>()
+        };
+        (0..cols / c).map(move |at| block(at * c))
+    });
+    let mut sums: Vec<f64> = sums.collect();
+    sums.sort_unstable_by(f64::total_cmp);
+    let pruned = prune_count(sparsity, sums.len());
+    (sums, pruned)
+}
+
+fn threshold(tensor: &Tensor, pattern: Pattern, sparsity: f64) -> f64 {
+    let (sums, pruned) = blocks(tensor, pattern, sparsity);
+    sums.get(pruned).or(sums.last()).copied().unwrap_or(0.0)
+}
+
+/// What blocks keep of the magnitude.
+pub(super) fn retained(tensor: &Tensor, pattern: Pattern, sparsity: f64) -> f64 {
+    let (sums, pruned) = blocks(tensor, pattern, sparsity);
+    sums.iter().skip(pruned).sum()
+}
+
+/// What is kept of what meets in a unit.
+#[derive(Clone, Copy)]
+pub(super) enum Keeps {
+    /// The largest so many.
+    Largest(usize),
+    /// All, if together they are more than this: that which they exceed it by counts.
+    Above(f64),
+}
+
+impl Keeps {
+    fn sum(self, unit: &mut [f64]) -> f64 {
+        match self {
+            Self::Largest(n) => {
+                unit.sort_unstable_by(|a, b| b.total_cmp(a));
+                unit.iter().take(n).sum()
+            }
+            Self::Above(threshold) => (unit.iter().sum::<f64>() - threshold).max(0.0),
+        }
+    }
+}
+
+/// Where channels meet: `width` neighbours in a unit.
+#[derive(Clone, Copy)]
+pub(super) struct Line {
+    pub(super) width: usize,
+    pub(super) keeps: Keeps,
+}
+
+/// The places of channels, so many neighbours to a group, and what each channel weighs wherever it is pruned.
+pub(super) struct Slots {
+    pub(super) channels: Vec<usize>,
+    /// Slots of a group.
+    pub(super) neighbours: usize,
+    pub(super) lines: Vec<Line>,
+    /// `[slots][lines]`: |w|.
+    pub(super) scores: Vec<Vec<f64>>,
 }
 
 impl Slots {
-    /// `None` if there is nothing to gain, or the groups of M are not the same wherever the channels are read.
-    fn new(graph: &Graph, coupling: &Coupling, group: &Group, pruned: &[TensorId], m: usize) -> Option<Self> {
+    /// `None` if there is nothing to gain, or the groups are not the same wherever the channels meet.
+    fn new(
+        graph: &Graph,
+        coupling: &Coupling,
+        group: &Group,
+        pruned: &BTreeMap<TensorId, Keeps>,
+        pattern: Pattern,
+    ) -> Option<Self> {
+        let (r, c) = pattern.extents();
+        let (r, c) = (usize::from(r), usize::from(c));
+        // Extents are powers of two wherever both matter: the smaller units are within the larger ones.
+        let m = r.max(c);
+        let mut lines = Vec::new();
+        let mut first = None;
         let mut scores: BTreeMap<usize, Vec<f64>> = group.channels.iter().map(|&c| (c, Vec::new())).collect();
         let mut neighbours: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-        let inputs = coupling.slices.iter().filter(|slices| slices.axis == Axis::Cols);
-        for slices in inputs.filter(|slices| pruned.contains(&slices.tensor)) {
+        for slices in &coupling.slices {
+            let Some(&keeps) = pruned.get(&slices.tensor) else {
+                continue;
+            };
+            let width = match slices.axis {
+                Axis::Rows => r,
+                Axis::Cols => c,
+            };
+            if width == 1 {
+                continue;
+            }
             let tensor = graph.tensor(slices.tensor)?;
             for (index, chunk) in slices.channels.chunks(m).enumerate() {
                 let own = chunk.iter().filter(|channel| scores.contains_key(*channel)).count();
@@ -63,8 +161,12 @@ impl Slots {
                     return None;
                 }
                 for (at, channel) in chunk.iter().enumerate() {
-                    let column = tensor.data.iter().skip(index * m + at).step_by(tensor.cols as usize);
-                    scores.get_mut(channel)?.extend(column.map(|&w| f64::from(w).abs()));
+                    let weights = magnitudes(tensor, slices.axis, index * m + at, r * c / width);
+                    // The lines of all channels are those of the first.
+                    if *channel == *first.get_or_insert(*channel) {
+                        lines.extend(std::iter::repeat_n(Line { width, keeps }, weights.len()));
+                    }
+                    scores.get_mut(channel)?.extend(weights);
                 }
             }
         }
@@ -73,28 +175,60 @@ impl Slots {
         sorted.sort_unstable();
         sorted.dedup();
         let once = sorted.len() == channels.len();
-        (once && channels.len() > m).then(|| Self {
-            scores: channels
-                .iter()
-                .map(|channel| scores.remove(channel).unwrap_or_default())
-                .collect(),
+        let scores: Option<Vec<Vec<f64>>> = channels.iter().map(|channel| scores.remove(channel)).collect();
+        let alike = |scores: &Vec<Vec<f64>>| scores.iter().all(|own| own.len() == lines.len());
+        let scores = scores.filter(|scores| once && channels.len() > m && alike(scores))?;
+        Some(Self {
             channels,
+            neighbours: m,
+            lines,
+            scores,
         })
+    }
+
+    /// What some slots keep.
+    fn kept(&self, group: &[usize]) -> f64 {
+        let mut unit = Vec::with_capacity(group.len());
+        let mut kept = 0.0;
+        for (at, line) in self.lines.iter().enumerate() {
+            for slots in group.chunks(line.width) {
+                unit.clear();
+                unit.extend(slots.iter().map(|&slot| self.scores[slot][at]));
+                kept += line.keeps.sum(&mut unit);
+            }
+        }
+        kept
     }
 }
 
+/// |w| of a row or column, summed over each `width` neighbours across.
+fn magnitudes(tensor: &Tensor, axis: Axis, index: usize, width: usize) -> Vec<f64> {
+    let cols = tensor.cols as usize;
+    let line: Vec<f64> = match axis {
+        Axis::Rows => tensor.data[index * cols..][..cols]
+            .iter()
+            .map(|&w| f64::from(w).abs())
+            .collect(),
+        Axis::Cols => {
+            let column = tensor.data.iter().skip(index).step_by(cols);
+            column.map(|&w| f64::from(w).abs()).collect()
+        }
+    };
+    line.chunks(width).map(|across| across.iter().sum()).collect()
+}
+
 /// The slot whose channel each slot gets: swaps between two groups, the best first, until none keeps more.
-/// `scores` `[slots][lines]`; in each line the `n` largest of each `m` neighbours are kept.
-pub(super) fn search(scores: &[Vec<f64>], n: usize, m: usize) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..scores.len()).collect();
-    let groups = scores.len() / m;
-    let all: f64 = order.chunks(m).map(|group| kept(scores, group, n)).sum();
+pub(super) fn search(slots: &Slots) -> Vec<usize> {
+    let m = slots.neighbours;
+    let mut order: Vec<usize> = (0..slots.scores.len()).collect();
+    let groups = order.len() / m;
+    let all: f64 = slots.scores.iter().flatten().sum();
     let mut stale: Vec<(usize, usize)> = (0..groups).flat_map(|a| (a + 1..groups).map(move |b| (a, b))).collect();
     let mut swaps: BTreeMap<(usize, usize), Swap> = BTreeMap::new();
     loop {
         let found: Vec<_> = stale
             .par_iter()
-            .map(|&pair| (pair, best(scores, &order, pair, n, m)))
+            .map(|&pair| (pair, best(slots, &order, pair)))
             .collect();
         swaps.extend(found);
         let mut ranked: Vec<_> = swaps.iter().filter(|(_, swap)| swap.gain > 1e-9 * all).collect();
@@ -125,10 +259,11 @@ struct Swap {
 }
 
 /// The best swap between two groups.
-fn best(scores: &[Vec<f64>], order: &[usize], (a, b): (usize, usize), n: usize, m: usize) -> Swap {
+fn best(slots: &Slots, order: &[usize], (a, b): (usize, usize)) -> Swap {
+    let m = slots.neighbours;
     let channels = |group: usize| order[group * m..][..m].to_vec();
     let (mut first, mut second) = (channels(a), channels(b));
-    let before = kept(scores, &first, n) + kept(scores, &second, n);
+    let before = slots.kept(&first) + slots.kept(&second);
     let mut best = Swap {
         gain: 0.0,
         slots: (a * m, a * m),
@@ -136,7 +271,7 @@ fn best(scores: &[Vec<f64>], order: &[usize], (a, b): (usize, usize), n: usize, 
     for i in 0..m {
         for j in 0..m {
             std::mem::swap(&mut first[i], &mut second[j]);
-            let gain = kept(scores, &first, n) + kept(scores, &second, n) - before;
+            let gain = slots.kept(&first) + slots.kept(&second) - before;
             if gain > best.gain {
                 let slots = (a * m + i, b * m + j);
                 best = Swap { gain, slots };
@@ -145,17 +280,4 @@ fn best(scores: &[Vec<f64>], order: &[usize], (a, b): (usize, usize), n: usize, 
         }
     }
     best
-}
-
-/// What a group keeps: over all lines, the sum of the `n` largest.
-fn kept(scores: &[Vec<f64>], group: &[usize], n: usize) -> f64 {
-    let lines = group.first().map_or(0, |&slot| scores[slot].len());
-    let mut line = Vec::with_capacity(group.len());
-    let largest = |at: usize| {
-        line.clear();
-        line.extend(group.iter().map(|&slot| scores[slot][at]));
-        line.sort_unstable_by(|a, b| b.total_cmp(a));
-        line.iter().take(n).sum::<f64>()
-    };
-    (0..lines).map(largest).sum()
 }

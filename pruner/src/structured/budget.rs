@@ -1,4 +1,4 @@
-//! Which channels go so that a network has no more than so many multiplications.
+//! Which channels go so that a network costs no more than so many multiplications, or so much time.
 
 use std::collections::BTreeMap;
 
@@ -6,12 +6,22 @@ use secateur_format::graph::{Graph, GraphError};
 
 use super::choose::{ranked, step};
 use super::coupling::{Axis, Coupling, Group};
+use super::latency::Line;
 
-/// What a weight matrix costs: a multiplication for each row, column and position.
+/// What a weight matrix costs.
 struct Cost {
-    positions: f64,
+    /// Whatever its size.
+    fixed: f64,
+    /// For each row and column, at all positions.
+    price: f64,
     rows: f64,
     cols: f64,
+}
+
+impl Cost {
+    fn total(&self) -> f64 {
+        self.fixed + self.price * self.rows * self.cols
+    }
 }
 
 /// A group whose channels may go, lowest first.
@@ -40,19 +50,21 @@ impl Candidate {
     fn saved(&self, costs: &[Cost], count: usize) -> f64 {
         let saved = self.entries.iter().map(|&(matrix, rows, cols)| {
             let Cost {
-                positions,
+                price,
                 rows: all_rows,
                 cols: all_cols,
+                ..
             } = costs[matrix];
             let count = count as f64;
-            positions * (all_rows * all_cols - (all_rows - count * rows) * (all_cols - count * cols))
+            price * (all_rows * all_cols - (all_rows - count * rows) * (all_cols - count * cols))
         });
         saved.sum()
     }
 }
 
-/// The channels that stay, `true` = keep, with at most `share` of the multiplications of all: always the channels go
-/// next that lose the least score per multiplication they save. `None` if one channel of each group is too many.
+/// The channels that stay, `true` = keep, with at most `share` of the multiplications of all or, with the `lines` of nodes,
+/// of their time: always the channels go next that lose the least score for what they save. `None` if one channel of each
+/// group is too many.
 ///
 /// The greedy order is ours: arXiv 2204.09656 searches over units of two kinds, each of one cost.
 ///
@@ -63,6 +75,7 @@ pub(super) fn within(
     coupling: &Coupling,
     scores: &[f64],
     may: impl Fn(&Group) -> bool,
+    lines: Option<&BTreeMap<String, Line>>,
     share: f64,
     round_to: usize,
 ) -> Result<Option<Vec<bool>>, GraphError> {
@@ -71,12 +84,22 @@ pub(super) fn within(
     for (index, tensor) in graph.tensors.iter().enumerate() {
         let nodes = graph.nodes.iter().zip(shapes.iter().skip(graph.inputs.len()));
         let own = nodes.filter(|(node, _)| node.op.weight().is_some_and(|id| usize::from(id.0) == index));
-        let positions = own.map(|(_, shape)| shape.elems() / tensor.rows.max(1) as usize);
-        costs.push(Cost {
-            positions: positions.sum::<usize>() as f64,
+        let mut cost = Cost {
+            fixed: 0.0,
+            price: 0.0,
             rows: tensor.rows.into(),
             cols: tensor.cols.into(),
-        });
+        };
+        for (node, shape) in own {
+            let positions = (shape.elems() / tensor.rows.max(1) as usize) as f64;
+            let line = match lines {
+                Some(lines) => lines.get(&node.name).copied().unwrap_or_default(),
+                None => Line::MULTIPLICATIONS,
+            };
+            cost.fixed += line.fixed;
+            cost.price += line.slope * positions;
+        }
+        costs.push(cost);
     }
     let candidate = |group: &Group| {
         // A matrix may read and make the same channels.
@@ -85,7 +108,7 @@ pub(super) fn within(
             let both = entries.entry(usize::from(slices.tensor.0)).or_default();
             both[usize::from(slices.axis == Axis::Cols)] += count as f64;
         }
-        let of_weights = entries.into_iter().filter(|(matrix, _)| costs[*matrix].positions > 0.0);
+        let of_weights = entries.into_iter().filter(|(matrix, _)| costs[*matrix].price > 0.0);
         Candidate {
             channels: ranked(group, scores),
             removed: 0,
@@ -98,18 +121,16 @@ pub(super) fn within(
         .iter()
         .filter(|group| group.pins.is_empty() && may(group));
     let mut candidates: Vec<Candidate> = free.map(candidate).collect();
-    let total = |costs: &[Cost]| {
-        costs
-            .iter()
-            .map(|cost| cost.positions * cost.rows * cost.cols)
-            .sum::<f64>()
-    };
+    let total = |costs: &[Cost]| costs.iter().map(Cost::total).sum::<f64>();
     let budget = share * total(&costs);
     let mut keep = vec![true; coupling.count];
     while total(&costs) > budget {
         let loss = |candidate: &Candidate| {
             let next = candidate.next()?;
             let saved = candidate.saved(&costs, next.len());
+            if saved <= 0.0 {
+                return None;
+            }
             Some(next.iter().map(|(score, _)| score).sum::<f64>() / saved)
         };
         let losses = candidates

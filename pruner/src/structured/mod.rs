@@ -6,6 +6,7 @@ mod choose;
 mod classes;
 mod coupling;
 mod fisher;
+mod latency;
 mod permute;
 mod propagate;
 mod removal;
@@ -30,6 +31,7 @@ pub use unused::unused;
 
 use crate::calibrate::Calibration;
 use crate::criterion::{Criterion, CriterionError};
+use crate::emit::EmitError;
 use crate::eval::EvalError;
 use crate::layer::multiplications;
 use crate::mask::Scope;
@@ -43,13 +45,17 @@ pub enum Target {
     Channels(f64),
     /// As many channels as leave at most this share of the multiplications.
     Multiplications(f64),
+    /// As many channels as leave at most this share of the time that the runtime predicts for the layers on this machine.
+    Time(f64),
 }
 
 impl Target {
     fn check(self) -> Result<(), ChannelError> {
         match self {
             Self::Channels(fraction) if !(0.0..1.0).contains(&fraction) => Err(ChannelError::Fraction(fraction)),
-            Self::Multiplications(share) if !(share > 0.0 && share < 1.0) => Err(ChannelError::Share(share)),
+            Self::Multiplications(share) | Self::Time(share) if !(share > 0.0 && share < 1.0) => {
+                Err(ChannelError::Share(share))
+            }
             _ => Ok(()),
         }
     }
@@ -59,6 +65,7 @@ impl Target {
         match self {
             Self::Channels(fraction) => Self::Channels(1.0 - (1.0 - fraction).sqrt()),
             Self::Multiplications(share) => Self::Multiplications(share.sqrt()),
+            Self::Time(share) => Self::Time(share.sqrt()),
         }
     }
 }
@@ -68,6 +75,7 @@ impl fmt::Display for Target {
         match self {
             Self::Channels(fraction) => write!(f, "{fraction}"),
             Self::Multiplications(share) => write!(f, "macs {share}"),
+            Self::Time(share) => write!(f, "latency {share}"),
         }
     }
 }
@@ -157,17 +165,22 @@ pub enum ChannelError {
     #[error("{0} is not a fraction of channels from 0 to below 1 (0.5 = half of them removed)")]
     Fraction(f64),
     /// The share is outside 0..1.
-    #[error("{0} is not a share of the multiplications between 0 and 1 (0.5 = half of them stay)")]
+    #[error("{0} is not a share between 0 and 1 (0.5 = half of the multiplications, or of the time, stays)")]
     Share(f64),
-    /// So few multiplications cannot be had.
+    /// So few multiplications, or so little time, cannot be had.
     #[error(
-        "removing channels cannot leave only {share} of the multiplications: each coupled group keeps a channel (or \
+        "removing channels cannot leave only {share} of the {of}: each coupled group keeps a channel (or \
          round_to of them), and pinned and skipped ones stay; allow more"
     )]
     Budget {
         /// What was asked for.
         share: f64,
+        /// Multiplications or time.
+        of: &'static str,
     },
+    /// There is no time to predict.
+    #[error(transparent)]
+    Time(#[from] EmitError),
     /// Drawing leaves other counts.
     #[error(
         "coreset draws a fraction of each group's channels, some more than once: their number can be neither rounded nor \

@@ -6,13 +6,14 @@ use super::budget::within;
 use super::choose::{choose, relative, scores};
 use super::coupling::{Coupling, Group};
 use super::fisher::{mask_gradients, rearrange};
+use super::latency::lines;
 use super::remove::remove;
 use super::tune::tune;
 use super::{ChannelError, ChannelOptions, ChannelReport, RemovedGroup, Size, Target};
 use crate::calibrate::Calibration;
 use crate::coreset::draw;
 use crate::criterion::method::uniform;
-use crate::criterion::{Needs, Value};
+use crate::criterion::{Criterion, Needs, Value};
 use crate::mask::{Pattern, Scope};
 use crate::prune::Masks;
 use crate::reconstruct::{LEAST_SQUARES, reconstruct};
@@ -50,7 +51,7 @@ impl Removal {
         options.target.check()?;
         let asked = |setting: &str, value| options.criterion.setting(setting) == Some(Value::Name(value));
         let drawn = asked("choice", "sample");
-        if drawn && (options.round_to > 1 || matches!(options.target, Target::Multiplications(_))) {
+        if drawn && (options.round_to > 1 || !matches!(options.target, Target::Channels(_))) {
             return Err(ChannelError::Drawn);
         }
         let coupling = Coupling::new(graph)?;
@@ -60,6 +61,10 @@ impl Removal {
             last.filter(|rule| !rule.channels.unwrap_or(rule.sparsity != Some(0.0)))
         };
         let skipped = |group: &Group| group.layers.iter().find_map(kept_whole);
+        let lines = match options.target {
+            Target::Time(_) => Some(lines(graph, &coupling)?),
+            _ => None,
+        };
         let stays = |target: Target| -> Result<Vec<bool>, ChannelError> {
             let may = |group: &Group| skipped(group).is_none();
             match target {
@@ -68,7 +73,7 @@ impl Removal {
                     let scope = if drawn { Scope::Uniform } else { options.scope };
                     Ok(choose(&coupling, &scores, may, fraction, scope, options.round_to))
                 }
-                Target::Multiplications(share) => {
+                Target::Multiplications(share) | Target::Time(share) => {
                     // What estimates the loss is comparable between layers as it is.
                     let absolute = options.criterion.method().needs == Needs::Labels;
                     let own = if absolute {
@@ -76,8 +81,13 @@ impl Removal {
                     } else {
                         relative(&coupling, &scores)
                     };
-                    let found = within(graph, &coupling, &own, may, share, options.round_to)?;
-                    found.ok_or(ChannelError::Budget { share })
+                    let found = within(graph, &coupling, &own, may, lines.as_ref(), share, options.round_to)?;
+                    let of = if lines.is_some() {
+                        "predicted time"
+                    } else {
+                        "multiplications"
+                    };
+                    found.ok_or(ChannelError::Budget { share, of })
                 }
             }
         };
@@ -140,8 +150,8 @@ impl Removal {
             (Readers::Scaled(factors), _) => disconnect(graph, coupling, factors),
             (Readers::Refitted, Some(calibration)) => {
                 let mut masks = self.masks(graph);
-                let unstructured = Pattern::Unstructured;
-                reconstruct(graph, &mut masks, unstructured, &LEAST_SQUARES, calibration)?;
+                let (unstructured, none) = (Pattern::Unstructured, Criterion::default());
+                reconstruct(graph, &mut masks, unstructured, &LEAST_SQUARES, &none, calibration)?;
             }
             (Readers::Tuned(teacher), Some(calibration)) => tune(graph, coupling, [keep, teacher], calibration)?,
             (_, None) => disconnect(graph, coupling, &factors(keep)),

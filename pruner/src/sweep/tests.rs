@@ -42,6 +42,7 @@ fn outcome(cell: &Cell, accuracy: f64, bytes: usize) -> Outcome {
             dense: variant(0.9, 1000),
             sparse: variant(accuracy, bytes),
             sparsity: 0.9,
+            collapsed: Vec::new(),
             structured: None,
             prediction_differences: Some(0),
             class_names: Vec::new(),

@@ -664,8 +664,13 @@ fn channels_go_to_a_budget_of_multiplications() {
     for (key, problem) in [
         ("prune.macs=1.5", "between 0 and 1"),
         ("prune.macs=0.0001", "allow more"),
+        ("prune.latency=0", "between 0 and 1"),
+        ("prune.latency=0.0001", "predicted time"),
+        ("prune.collapse.layers=1", "from 2 to 64"),
     ] {
         let error = folder.fails(2, &[&set[..], &[key]].concat());
         assert!(error.contains(problem), "{error}");
     }
+    let both = [&set[..], &["prune.macs=0.5", "--set", "prune.latency=0.5"]].concat();
+    assert!(folder.fails(2, &both).contains("leave it out"));
 }

@@ -37,3 +37,4 @@ registry! {
 }
 
 pub(crate) use random::uniform;
+pub(crate) use woodfisher::compensated;

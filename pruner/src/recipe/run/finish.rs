@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::folder::MASKS;
 use super::{Folder, Inputs, Outcome, PLAIN, RunError, masks};
 use crate::bench::{BenchOptions, measure};
+use crate::collapse::Collapsed;
 use crate::data::Dataset;
 use crate::emit::{EmitOptions, EncodingChoice, Family, emit};
 use crate::engine::Engine;
@@ -45,6 +46,9 @@ pub struct Report {
     pub dense: Variant,
     /// After it.
     pub sparse: Variant,
+    /// Which layers became one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub collapsed: Vec<Collapsed>,
     /// Which channels were removed.
     pub structured: Option<ChannelReport>,
     /// Fraction of zeros over the weights of all linear and convolution layers that are left.
@@ -66,7 +70,12 @@ pub fn finish(
     model: &Model,
     outcome: Outcome,
 ) -> Result<Report, RunError> {
-    let Outcome { dense, state, channels } = outcome;
+    let Outcome {
+        dense,
+        state,
+        collapsed,
+        channels,
+    } = outcome;
     let sparsity = state.sparsity();
     folder.write(MASKS, &masks::to_bytes(&state)?)?;
     let model = Model {
@@ -149,6 +158,7 @@ pub fn finish(
     let report = Report {
         dense: variant(0, &dense)?,
         sparse: variant(1, &model.graph)?,
+        collapsed,
         structured: channels,
         sparsity,
         prediction_differences,

@@ -22,6 +22,7 @@ use folder::{DENSE, REWIND};
 
 use super::{Between, Phase, Recipe, RecipeError, budget_target};
 use crate::calibrate::Calibration;
+use crate::collapse::{CollapseError, Collapsed, collapse};
 use crate::data::{Dataset, Preprocess};
 use crate::emit::EmitError;
 use crate::eval::EvalError;
@@ -71,6 +72,9 @@ pub enum RunError {
     /// It cannot be pruned as asked.
     #[error(transparent)]
     Prune(#[from] PruneError),
+    /// Its layers cannot collapse as asked.
+    #[error(transparent)]
+    Collapse(#[from] CollapseError),
     /// Its channels cannot be removed as asked.
     #[error(transparent)]
     Channels(#[from] ChannelError),
@@ -144,6 +148,8 @@ pub struct Outcome {
     pub dense: Graph,
     /// What is left of it.
     pub state: State,
+    /// Which layers became one.
+    pub collapsed: Vec<Collapsed>,
     /// Which channels were removed.
     pub channels: Option<ChannelReport>,
 }
@@ -157,8 +163,9 @@ pub struct Runner<'a> {
     interrupted: &'a AtomicBool,
     initial: &'a Graph,
     dense: Graph,
-    /// What weights are pruned of: the dense network, without the channels that are removed first.
+    /// What weights are pruned of: the dense network, without the layers and channels that are removed first.
     base: Graph,
+    collapsed: Vec<Collapsed>,
     channels: Option<ChannelReport>,
 }
 
@@ -181,6 +188,7 @@ impl<'a> Runner<'a> {
             initial,
             dense: initial.clone(),
             base: initial.clone(),
+            collapsed: Vec::new(),
             channels: None,
         }
     }
@@ -202,7 +210,7 @@ impl<'a> Runner<'a> {
             self.dense = self.folder.load(DENSE, self.initial)?.into_graph();
             index = 1;
         }
-        self.remove_channels()?;
+        self.shrink()?;
         // The graph follows from the recipe and the dense network, so that states need not hold it.
         let mut state = self.begun(done.max(index), &self.base.clone())?;
         if done < index {
@@ -242,6 +250,7 @@ impl<'a> Runner<'a> {
         Outcome {
             dense: self.dense,
             state,
+            collapsed: self.collapsed,
             channels: self.channels,
         }
     }
@@ -255,16 +264,20 @@ impl<'a> Runner<'a> {
     }
 
     /// Finds what weights are pruned of.
-    fn remove_channels(&mut self) -> Result<(), RunError> {
+    fn shrink(&mut self) -> Result<(), RunError> {
         self.base = self.dense.clone();
+        let calibration = self.calibration();
+        if let (Some(options), Some(calibration)) = (&self.recipe.prune.collapse, &calibration) {
+            self.collapsed = collapse(&mut self.base, options, calibration)?;
+        }
         let Some(options) = self.recipe.channels() else {
             return Ok(());
         };
-        let calibration = self.calibration();
-        let removal = Removal::new(&self.dense, &options, calibration.as_ref())?;
+        let whole = self.base.clone();
+        let removal = Removal::new(&whole, &options, calibration.as_ref())?;
         removal.disconnect(&mut self.base, calibration.as_ref())?;
         if let Some(calibration) = calibration.filter(|_| self.recipe.correct.biases) {
-            correct_biases(&mut self.base, &self.dense, &calibration)?;
+            correct_biases(&mut self.base, &whole, &calibration)?;
         }
         let (smaller, report) = removal.apply(&self.base)?;
         (self.base, self.channels) = (smaller, Some(report));

@@ -13,7 +13,6 @@ use super::{Folder, Observer, PLAIN, RunError, Runner, size};
 use crate::calibrate::Calibration;
 use crate::dynamic::Running;
 use crate::eval::EvalError;
-use crate::mask::Pattern;
 use crate::prune::{Masks, PruneError, PruneOptions, choose, prunable};
 use crate::recipe::{Between, Kind, Phase};
 use crate::reconstruct::{LayerError, permute_channels, reconstruct};
@@ -50,7 +49,7 @@ impl Runner<'_> {
             drop: ((before.0 - after.0).max(0.0) / before.0.max(f64::MIN_POSITIVE)).sqrt(),
             fraction: (before.1 - after.1) as f64 / before.1.max(1) as f64,
         };
-        let errors = self.reconstruct(dense, options.pattern, state)?;
+        let errors = self.reconstruct(dense, &options, state)?;
         let sparsity = state.sparsity();
         self.correct(permuted.as_ref().unwrap_or(&self.base), state)?;
         let tested = self.tested(state.graph())?.map(|test| test.accuracy.fraction());
@@ -59,9 +58,12 @@ impl Runner<'_> {
         }
         self.folder.record(json!({
             "phase": index, "round": round, "sparsity": sparsity, "cut": cut, "test_accuracy": tested,
-            "structured": self.channels,
+            "collapsed": self.collapsed, "structured": self.channels,
             "reconstruction": errors,
         }))?;
+        for step in &self.collapsed.clone() {
+            self.say(&step.to_string());
+        }
         let removed = self.channels.as_ref().map(|report| {
             let part = report.after.parameters as f64 / report.before.parameters.max(1) as f64;
             format!(", without the removed channels, {part:.4} of all parameters left")
@@ -80,11 +82,11 @@ impl Runner<'_> {
 
     /// Puts channels in another order, if the recipe says so; the dense network in that order.
     fn permute(&self, options: &PruneOptions, state: &mut State) -> Result<Option<Graph>, RunError> {
-        let (true, Pattern::Nm { n, m }) = (self.recipe.prune.permute, options.pattern) else {
+        if !self.recipe.prune.permute {
             return Ok(None);
-        };
+        }
         let prunable = prunable(state.graph(), options)?;
-        let permuted = permute_channels(state.graph(), &prunable, n, m)?;
+        let permuted = permute_channels(state.graph(), &prunable, options.pattern, options.share())?;
         state.change_weights(|own| own.clone_from(&permuted))?;
         Ok(Some(permuted))
     }
@@ -93,7 +95,7 @@ impl Runner<'_> {
     fn reconstruct(
         &mut self,
         mut dense: Graph,
-        pattern: Pattern,
+        options: &PruneOptions,
         state: &mut State,
     ) -> Result<Option<Vec<LayerError>>, RunError> {
         let (Some(method), Some(calibration)) = (self.recipe.prune.reconstruct, self.calibration()) else {
@@ -101,7 +103,14 @@ impl Runner<'_> {
         };
         let ids = (0..dense.tensors.len() as u16).map(TensorId);
         let mut masks: Masks = ids.filter_map(|id| Some((id, state.mask(id)?.to_vec()))).collect();
-        let errors = reconstruct(&mut dense, &mut masks, pattern, method.0, &calibration)?;
+        let errors = reconstruct(
+            &mut dense,
+            &mut masks,
+            options.pattern,
+            method.0,
+            &options.criterion,
+            &calibration,
+        )?;
         masks.into_iter().for_each(|(id, mask)| {
             state.set_mask(id, Some(mask));
         });

@@ -121,7 +121,7 @@ fn without_correlation_obc_and_sparsegpt_are_magnitude_pruning() {
 fn inputs_that_are_no_numbers_are_refused() {
     let mut problem = example();
     problem.gram[(0, 0)] = f64::NAN;
-    for method in &METHODS {
+    for method in METHODS.iter().filter(|method| !method.needs_labels()) {
         assert!(
             method
                 .solve(&problem, unstructured(1), vec![true, false, true])

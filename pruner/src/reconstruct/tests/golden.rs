@@ -31,7 +31,7 @@ fn errors_are_those_of_a_plain_implementation() {
             );
         };
         agrees("masked", &problem.masked(&magnitude));
-        for method in &METHODS {
+        for method in METHODS.iter().filter(|method| !method.needs_labels()) {
             let solution = method.solve(&problem, removal, magnitude.clone()).unwrap();
             agrees(method.name, &solution.weights);
         }

@@ -5,7 +5,9 @@ use secateur_format::{Op, ValueId};
 
 use super::net::Net;
 use crate::criterion::Criterion;
+use crate::layer::work;
 use crate::mask::Scope;
+use crate::structured::latency::lines;
 use crate::structured::{ChannelError, ChannelOptions, Coupling, Target, choose, remove_channels};
 
 /// A convolution, a residual block of two, a depthwise one, and a classifier.
@@ -54,6 +56,36 @@ fn multiplications_never_exceed_the_budget_and_nearly_use_it() {
         let error = remove_channels(&mut graph(), &options(Target::Multiplications(share), 1), None).unwrap_err();
         assert!(matches!(error, ChannelError::Share(_)), "{error}");
     }
+}
+
+#[test]
+fn time_is_a_budget_like_multiplications() {
+    let dense = graph();
+    let lines = lines(&dense, &Coupling::new(&dense).unwrap()).unwrap();
+    let time = |graph: &Graph| -> f64 {
+        let shapes = graph.shapes().unwrap();
+        let nodes = graph.nodes.iter().zip(work(graph, &shapes));
+        let line = |name: &String| lines.get(name).copied().unwrap_or_default();
+        nodes
+            .map(|(node, work)| line(&node.name).fixed + line(&node.name).slope * work as f64)
+            .sum()
+    };
+    assert!(
+        lines.values().all(|line| line.slope >= 0.0 && line.fixed >= 0.0),
+        "{lines:?}"
+    );
+    assert!(lines["a"].slope > 0.0 && lines.contains_key("fc"), "{lines:?}");
+    // Less cannot be had: each product costs something however small it is.
+    let share = 0.5 + 0.5 * lines.values().map(|line| line.fixed).sum::<f64>() / time(&dense);
+    let mut smaller = graph();
+    remove_channels(&mut smaller, &options(Target::Time(share), 1), None).unwrap();
+    let left = time(&smaller) / time(&dense);
+    assert!(left <= share && left > share - 0.1, "{left} of {share}");
+    let mut again = graph();
+    remove_channels(&mut again, &options(Target::Time(share), 1), None).unwrap();
+    assert_eq!(again, smaller);
+    let error = remove_channels(&mut graph(), &options(Target::Time(1e-6), 1), None).unwrap_err();
+    assert!(error.to_string().contains("predicted time"), "{error}");
 }
 
 #[test]
