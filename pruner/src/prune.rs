@@ -55,6 +55,12 @@ pub struct Rule {
     pub alpha: Option<f64>,
 }
 
+/// The rule by which a layer keeps all its channels, if there is one.
+pub(crate) fn kept_whole<'r>(rules: &'r [Rule], layer: &str) -> Option<&'r Rule> {
+    let last = rules.iter().rfind(|rule| rule.layers.is_match(layer));
+    last.filter(|rule| !rule.channels.unwrap_or(rule.sparsity != Some(0.0)))
+}
+
 /// How to prune.
 #[derive(Clone, Debug)]
 pub struct PruneOptions {

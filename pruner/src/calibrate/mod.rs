@@ -63,6 +63,10 @@ impl<'a> Calibration<'a> {
     /// # Errors
     /// An [`EvalError`].
     pub(crate) fn check_inputs(&self, graph: &Graph) -> Result<(), EvalError> {
+        if graph.inputs.len() > 1 {
+            let (inputs, outputs) = (graph.inputs.len(), graph.outputs.len());
+            return Err(EvalError::Arity { inputs, outputs });
+        }
         let input = *graph.shapes()?.first().ok_or(GraphError::Structure)?;
         fits(self.samples.dataset, self.samples.preprocess, input)
     }

@@ -73,7 +73,7 @@ fn one_shot(args: &PruneArgs, recipe: &Recipe, layers: &[Layer], out: &Output) -
     });
     let mut graph: Graph = opened.source.graph.clone();
     let collapsed = match (&recipe.prune.collapse, &calibration) {
-        (Some(options), Some(calibration)) => collapse(&mut graph, options, calibration)?,
+        (Some(options), Some(calibration)) => collapse(&mut graph, options, &recipe.rules(), calibration)?,
         _ => Vec::new(),
     };
     let channels = recipe.channels();
@@ -157,7 +157,10 @@ fn info(recipe: &Recipe, options: &PruneOptions, channels: Option<&ChannelOption
     }
     zeros += &seed(options.seed);
     if let Some(collapse) = &recipe.prune.collapse {
-        zeros += &format!(" collapse {} above {}", collapse.layers, collapse.similarity);
+        zeros += &format!(
+            " collapse {} every {} above {} {:?}",
+            collapse.layers, collapse.interval, collapse.similarity, collapse.merge
+        );
     }
     if recipe.prune.permute {
         zeros += " permuted";

@@ -46,13 +46,19 @@ impl Prepared {
         if let Some(preprocess) = preprocess {
             inputs.preprocess = preprocess;
         }
+        if let Some(data) = &inputs.train {
+            let checked = recipe.check_steps(data.len());
+            checked.map_err(|(path, problem)| complaint(layers, &path, &problem))?;
+        }
         // Whether there are layers and channels to remove is known before anything is trained.
         if let Some(collapse) = &recipe.prune.collapse {
-            candidates(&model.graph, collapse)?;
+            candidates(&model.graph, collapse, &recipe.rules())?;
         }
         let calibration = inputs.calibration(&recipe);
         let removed = |options| Removal::new(&model.graph, &options, calibration.as_ref());
-        recipe.channels().map(removed).transpose()?;
+        // Of a network with fewer layers, other channels go.
+        let channels = recipe.channels().filter(|_| recipe.prune.collapse.is_none());
+        channels.map(removed).transpose()?;
         model.preprocess = Some(inputs.preprocess.clone());
         let (folder, model) = Folder::create(path, &recipe, &model)?;
         folder.keep_inputs(&digests)?;

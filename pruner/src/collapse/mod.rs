@@ -8,7 +8,6 @@ mod tests;
 use std::fmt;
 
 use schemars::JsonSchema;
-use secateur_format::ValueId;
 use secateur_format::graph::{Graph, GraphError};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -17,6 +16,8 @@ pub use chain::{Chain, chains};
 
 use crate::calibrate::Calibration;
 use crate::eval::EvalError;
+use crate::lower::drop_unused;
+use crate::prune::{Rule, kept_whole};
 use crate::train::Interpreter;
 
 /// Samples at a time.
@@ -26,7 +27,7 @@ const BATCH: usize = 64;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Merge {
-    /// Those of the first, and what each of the others differs from them: `θ_l + Σ (θ_{l+k} − θ_l)`.
+    /// Those of the first, and what each of the others differs from them: `θ_l + Σ (θ_{l+k} − θ_l)`. Of two layers, the second.
     #[default]
     DiffSum,
     /// Those of the last, which is what the notebook of the authors computes.
@@ -62,29 +63,33 @@ impl Default for Collapse {
     }
 }
 
-/// A step: layers that became one.
+/// Layers that were to become one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Collapsed {
+pub struct Attempt {
     /// The first node of the layer that stays.
     pub into: String,
-    /// The nodes that are gone.
+    /// The nodes that go.
     pub nodes: Vec<String>,
-    /// The mean cosine then.
+    /// The mean cosine without them.
     pub similarity: f64,
+    /// Whether they went.
+    pub accepted: bool,
 }
 
-impl fmt::Display for Collapsed {
+impl fmt::Display for Attempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             into,
             nodes,
             similarity,
+            accepted,
         } = self;
-        write!(
-            f,
-            "{} became part of {into}: similarity {similarity:.4}",
-            nodes.join(", ")
-        )
+        let what = if *accepted {
+            "became part of"
+        } else {
+            "stays apart from"
+        };
+        write!(f, "{} {what} {into}: similarity {similarity:.4}", nodes.join(", "))
     }
 }
 
@@ -109,33 +114,44 @@ pub enum CollapseError {
 }
 
 /// Collapses layers of `graph`, from the last to the first of each chain, as long as the mean cosine over the samples stays
-/// above the least; what was done.
+/// above the least; what was tried, in order. Layers that `rules` leave whole stay.
 ///
 /// # Errors
 /// A [`CollapseError`]; the graph is then unchanged.
 pub fn collapse(
     graph: &mut Graph,
     options: &Collapse,
+    rules: &[Rule],
     calibration: &Calibration<'_>,
-) -> Result<Vec<Collapsed>, CollapseError> {
+) -> Result<Vec<Attempt>, CollapseError> {
     let layers = options.layers;
-    let chains = candidates(graph, options)?;
-    let whole = hidden(graph, calibration)?;
-    let (mut found, mut steps) = (graph.clone(), Vec::new());
+    let mut found = graph.clone();
+    // Unused nodes would go with the first layer, and move all others.
+    drop_unused(&mut found);
+    let chains = candidates(&found, options, rules)?;
+    // What the last layer reads says nothing of it if it may itself become part of another.
+    let last = found.nodes.iter().rposition(|node| node.op.weight().is_some());
+    let returned = chains
+        .iter()
+        .any(|chain| last.is_some_and(|node| chain.nodes(0..chain.count).contains(&node)));
+    let (whole, mut attempts) = (hidden(&found, returned, calibration)?, Vec::new());
     // The last first, so that the nodes of the others keep their places.
-    for mut chain in chains.into_iter().rev() {
+    for index in (0..chains.len()).rev() {
+        let mut chain = chains[index];
         let mut next = Some(chain.count - layers);
         while let Some(layer) = next {
             let candidate = chain.merged(&found, layer, layers, options.merge)?;
-            let similarity = mean_cosine(&whole, &hidden(&candidate, calibration)?);
-            let back = if similarity > options.similarity {
-                steps.push(chain.step(&found, layer, layers, similarity));
+            let similarity = mean_cosine(&whole, &hidden(&candidate, returned, calibration)?);
+            let mut attempt = chain.attempt(&found, layer, layers, similarity);
+            attempt.accepted = similarity > options.similarity;
+            let back = if attempt.accepted {
                 found = candidate;
                 chain.count -= layers - 1;
-                options.interval.max(1)
+                options.interval
             } else {
                 1
             };
+            attempts.push(attempt);
             // With a short interval what comes next may reach beyond the end of what is left.
             let last = chain.count.checked_sub(layers);
             next = layer
@@ -143,28 +159,35 @@ pub fn collapse(
                 .and_then(|layer| last.map(|last| layer.min(last)));
         }
     }
-    *graph = found;
-    Ok(steps)
+    if attempts.iter().any(|attempt| attempt.accepted) {
+        *graph = found;
+    }
+    Ok(attempts)
 }
 
-/// The chains that are long enough.
+/// The chains that are long enough, without layers that `rules` leave whole.
 ///
 /// # Errors
 /// [`CollapseError::NoChain`] if there is none.
-pub fn candidates(graph: &Graph, options: &Collapse) -> Result<Vec<Chain>, CollapseError> {
-    let layers = options.layers;
-    let long = chains(graph)?.into_iter().filter(|chain| chain.count >= layers);
-    let long: Vec<Chain> = long.collect();
+pub fn candidates(graph: &Graph, options: &Collapse, rules: &[Rule]) -> Result<Vec<Chain>, CollapseError> {
+    let layers = options.layers.max(2);
+    let chains = chains(graph, |name| kept_whole(rules, name).is_some())?;
+    let long: Vec<Chain> = chains.into_iter().filter(|chain| chain.count >= layers).collect();
     match long.is_empty() {
         true => Err(CollapseError::NoChain { layers }),
         false => Ok(long),
     }
 }
 
-/// What the last layer reads, sample by sample, `[samples · features]`, and the number of features.
-fn hidden(graph: &Graph, calibration: &Calibration<'_>) -> Result<(Vec<f32>, usize), CollapseError> {
+/// Values sample by sample, `[samples · features]`, and the number of features.
+type Hidden = (Vec<f32>, usize);
+
+/// What the network returns, or what its last layer reads.
+fn hidden(graph: &Graph, returned: bool, calibration: &Calibration<'_>) -> Result<Hidden, CollapseError> {
     calibration.check_inputs(graph)?;
-    let value = last_input(graph);
+    let last = graph.nodes.iter().rfind(|node| node.op.weight().is_some());
+    let read = last.filter(|_| !returned).and_then(|node| node.inputs.first());
+    let value = *read.or(graph.outputs.first()).ok_or(GraphError::Structure)?;
     let features = graph.shapes()?[usize::from(value.0)].elems();
     let mut interpreter = Interpreter::new(graph, value, BATCH.min(calibration.count()))?;
     let mut hidden = Vec::with_capacity(calibration.count() * features);
@@ -176,21 +199,18 @@ fn hidden(graph: &Graph, calibration: &Calibration<'_>) -> Result<(Vec<f32>, usi
     Ok((hidden, features))
 }
 
-/// The input of the last node with a weight matrix.
-fn last_input(graph: &Graph) -> ValueId {
-    let last = graph.nodes.iter().rfind(|node| node.op.weight().is_some());
-    last.and_then(|node| node.inputs.first().copied()).unwrap_or(ValueId(0))
-}
-
-fn mean_cosine((a, features): &(Vec<f32>, usize), (b, _): &(Vec<f32>, usize)) -> f64 {
+fn mean_cosine((a, features): &Hidden, (b, _): &Hidden) -> f64 {
     let samples = a.chunks(*features).zip(b.chunks(*features));
     let count = samples.len().max(1) as f64;
     samples.map(|(a, b)| cosine(a, b)).sum::<f64>() / count
 }
 
-/// 0 if one of them is zero, or not finite.
+/// 0 if one of them is zero; −1, which is never similar enough, if it is not a number.
 fn cosine(a: &[f32], b: &[f32]) -> f64 {
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>();
-    let cosine = dot(a, b) / (dot(a, a) * dot(b, b)).sqrt();
-    if cosine.is_finite() { cosine } else { 0.0 }
+    match (dot(a, a) * dot(b, b)).sqrt() {
+        0.0 => 0.0,
+        size if size.is_finite() => dot(a, b) / size,
+        _ => -1.0,
+    }
 }

@@ -5,6 +5,7 @@ use regex::Regex;
 use super::{Between, Kind, Length, Rate, Recipe, Training};
 use crate::emit::EncodingChoice;
 use crate::mask::{Pattern, Scope};
+use crate::reconstruct::LEAST_SQUARES;
 use crate::source::nearest::suggestion;
 use crate::train::Take;
 
@@ -91,11 +92,11 @@ impl Recipe {
             }
         }
         if let Some(collapse) = &self.prune.collapse {
-            if !(2..=64).contains(&collapse.layers) || !(1..=64).contains(&collapse.interval) {
-                return wrong(
-                    "prune.collapse",
-                    "layers must be from 2 to 64, and interval from 1 to 64",
-                );
+            if !(2..=64).contains(&collapse.layers) {
+                return wrong("prune.collapse.layers", "must be from 2 to 64");
+            }
+            if !(1..=64).contains(&collapse.interval) {
+                return wrong("prune.collapse.interval", "must be from 1 to 64");
             }
             if !(-1.0..=1.0).contains(&collapse.similarity) {
                 return wrong("prune.collapse.similarity", "is a cosine: from -1 to 1");
@@ -184,7 +185,7 @@ impl Recipe {
         if self.prune.max_drop.is_none() && self.sparsity().is_none() && self.prune.alpha.is_none() {
             return wrong(
                 "prune.sparsity",
-                "is missing: give it, or max_drop, or an N:M pattern, or structured alone",
+                "is missing: give it, or max_drop, or an N:M pattern, or structured, macs, latency or collapse alone",
             );
         }
         if self.prune.alpha.is_some() {
@@ -195,6 +196,14 @@ impl Recipe {
             && self.prune.pattern.0 == Pattern::Kernel
         {
             let problem = format!("{method} does not choose whole kernels: use least-squares, or another pattern");
+            return Err(("prune.reconstruct".into(), problem));
+        }
+        if let Some(method) = self.prune.reconstruct
+            && method.0.name != LEAST_SQUARES.name
+            && self.sparsity() == Some(0.0)
+        {
+            let problem =
+                format!("{method} makes up for weights that are pruned: give prune.sparsity, or use least-squares");
             return Err(("prune.reconstruct".into(), problem));
         }
         if self.prune.round_to != 1 && self.removal().is_none() {
@@ -208,7 +217,7 @@ impl Recipe {
         if self.needs_samples() && self.data.train.is_none() {
             return wrong(
                 "data.train",
-                "is missing: the recipe trains, corrects or reconstructs; give it, or --train on the command line",
+                "is missing: the recipe trains, corrects, reconstructs or collapses; give it, or --train on the command line",
             );
         }
         if self.prune.max_drop.is_some() && self.data.validation.is_none() && self.data.test.is_none() {
@@ -227,6 +236,12 @@ impl Recipe {
         ];
         if let Some((key, _)) = changes.into_iter().find(|(_, asked)| *asked && !kept) {
             return wrong(key, "is for schedule.kind = \"one-shot\" with between = \"keep\"");
+        }
+        if self.prune.permute && self.prune.alpha.is_some() {
+            return wrong(
+                "prune.permute",
+                "needs prune.sparsity: alpha does not say how many blocks will stay",
+            );
         }
         if self.prune.permute && matches!(self.prune.pattern.0, Pattern::Unstructured | Pattern::Kernel) {
             return wrong(

@@ -117,7 +117,7 @@ pub struct Prune {
     #[schemars(range(min = 0.0, max = 1.0))]
     pub macs: Option<f64>,
     /// Instead of `structured`: channels are removed until at most this share of the time is left that the runtime
-    /// predicts for the layers on this machine, with one thread.
+    /// predicts for the layers, with its built-in costs for the instruction set of this machine and one thread.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub latency: Option<f64>,

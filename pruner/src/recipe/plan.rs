@@ -9,6 +9,7 @@ use crate::criterion::Needs;
 use crate::emit::{EmitOptions, EncodingChoice};
 use crate::mask::{Bounds, Pattern};
 use crate::prune::{PruneOptions, Rule};
+use crate::reconstruct::LEAST_SQUARES;
 use crate::schedule::{Original, Retraining, rounds};
 use crate::structured::{ChannelOptions, Target};
 use crate::train::{Distillation, Init, Plan, zoo};
@@ -132,7 +133,10 @@ impl Recipe {
     pub fn channels(&self) -> Option<ChannelOptions> {
         Some(ChannelOptions {
             target: self.removal()?,
-            refit: self.prune.reconstruct.is_some_and(|method| !method.0.chooses()),
+            refit: self
+                .prune
+                .reconstruct
+                .is_some_and(|method| method.0.name == LEAST_SQUARES.name),
             round_to: self.prune.round_to,
             criterion: self.prune.criterion.clone(),
             scope: self.prune.scope,
@@ -141,7 +145,8 @@ impl Recipe {
         })
     }
 
-    fn rules(&self) -> Vec<Rule> {
+    /// The exceptions.
+    pub fn rules(&self) -> Vec<Rule> {
         let rules = self.rule.iter().filter_map(|rule| {
             let bounds = (rule.min.is_some() || rule.max.is_some()).then(|| Bounds {
                 min: rule.min.unwrap_or(self.prune.min),
@@ -243,6 +248,30 @@ impl Recipe {
             weight: distill.weight,
         });
         Some(resolved)
+    }
+
+    /// Checks what only the number of samples shows: that the step which rounds rewind to is one of `[train]` and, if they
+    /// go on there, of `[retrain]`.
+    ///
+    /// # Errors
+    /// A key, and what is wrong with it.
+    pub fn check_steps(&self, samples: usize) -> Result<(), (String, String)> {
+        let rewinds = self.schedule.between == Between::Rewind;
+        let trained = self.training(samples).filter(|_| rewinds);
+        let resumed = self.retraining(samples).filter(|_| self.schedule.resume);
+        let plans = [("train", trained), ("retrain", resumed.map(|resolved| resolved.plan))];
+        for (table, plan) in plans {
+            let Some(plan) = plan else { continue };
+            let step = self.schedule.rewind_to.steps(plan.steps_per_epoch(samples));
+            let end = plan.steps(samples);
+            if step >= end.max(1) {
+                let problem = format!(
+                    "is step {step}, but [{table}] ends at step {end}: rewind to an earlier step, or raise {table}.epochs"
+                );
+                return Err(("schedule.rewind_to".into(), problem));
+            }
+        }
+        Ok(())
     }
 }
 

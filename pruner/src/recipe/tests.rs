@@ -211,6 +211,9 @@ fn keys_that_contradict_each_other_are_found() {
     let (path, problem) = complaint(reconstruct, "kind = \"iterative\"").unwrap();
     assert_eq!(path, "prune.reconstruct");
     assert!(problem.contains("one-shot"), "{problem}");
+    let alone = complaint("structured = 0.5\nreconstruct = \"woodfisher\"", "").unwrap();
+    assert_eq!(alone.0, "prune.reconstruct");
+    assert_eq!(complaint("structured = 0.5\nreconstruct = \"least-squares\"", ""), None);
     let permute = "pattern = \"2:4\"\npermute = true";
     assert_eq!(complaint(permute, ""), None);
     assert_eq!(complaint("sparsity = 0.5\npattern = \"4x1\"\npermute = true", ""), None);
@@ -253,6 +256,21 @@ fn subsets_that_are_never_seen_are_found() {
         complaint(subset, &format!("{rewind}\nrewind_to = \"8it\""), "[train]"),
         None
     );
+}
+
+#[test]
+fn rounds_that_would_not_train_are_found() {
+    let recipe = |rewind_to: &str| {
+        let text = "model = \"m\"\n[prune]\nsparsity = 0.5\n[schedule]\nkind = \"iterative\"\nbetween = \"rewind\"\nresume = true\n\
+                    [train]\nepochs = 4\nbatch = 10\n[retrain]\nepochs = 2\n";
+        read(&text.replace("resume", &format!("rewind_to = \"{rewind_to}\"\nresume"))).unwrap()
+    };
+    assert_eq!(recipe("19it").check_steps(100), Ok(()));
+    let (path, problem) = recipe("2ep").check_steps(100).unwrap_err();
+    assert_eq!(path, "schedule.rewind_to");
+    assert!(problem.contains("step 20"), "{problem}");
+    // Of more samples an epoch has more steps.
+    assert_eq!(recipe("20it").check_steps(101), Ok(()));
 }
 
 #[test]

@@ -95,7 +95,8 @@ pub fn reconstruct(
                 }),
                 None => method.solve(&problem, removal(pattern, mask), mask.to_vec()),
             };
-            let solution = solution.map_err(|_| ReconstructError::Inputs {
+            let finite = |found: &Solution| found.weights.iter().all(|w| w.is_finite());
+            let solution = solution.ok().filter(finite).ok_or_else(|| ReconstructError::Inputs {
                 layer: layer.name.clone(),
             })?;
             let none = DMatrix::zeros(problem.weights.nrows(), problem.weights.ncols());
@@ -127,6 +128,9 @@ fn by_gradients(
         .iter()
         .filter_map(|layer| Some((layer.clone(), mask(layer)?.1.as_slice())))
         .collect();
+    if pruned.is_empty() {
+        return Ok(BTreeMap::new());
+    }
     let (layers, masks): (Vec<Layer>, Vec<&[bool]>) = pruned.into_iter().unzip();
     let subject = Subject {
         graph,
@@ -210,6 +214,9 @@ mod tests {
                 let mut applied = graph.clone();
                 apply(&mut applied, &masks);
                 assert_eq!(applied, graph, "{what}: weights that are pruned");
+                let mut masked = dense.clone();
+                apply(&mut masked, &masks);
+                assert_ne!(masked, graph, "{what}: weights that stay");
                 assert_eq!(masks == chosen, !method.chooses(), "{what}");
                 for ((id, before), (_, after)) in chosen.iter().zip(&masks) {
                     let pruned = |mask: &[bool]| mask.iter().filter(|&&keep| !keep).count();

@@ -37,23 +37,26 @@ pub fn permute_channels(
     let pruned: BTreeMap<TensorId, Keeps> = layers
         .filter_map(|layer| Some((layer.tensor, keeps(graph.tensor(layer.tensor)?))))
         .collect();
-    let mut order: Vec<usize> = (0..coupling.count).collect();
-    for group in coupling.groups.iter().filter(|group| coupling.permutable(group)) {
-        if let Some(slots) = Slots::new(graph, &coupling, group, &pruned, pattern) {
-            let found = search(&slots);
-            for (slot, from) in found.into_iter().enumerate() {
-                order[slots.channels[slot]] = slots.channels[from];
-            }
-        }
-    }
-    let permuted = permute(graph, &coupling, &order)?;
     let kept = |graph: &Graph| -> f64 {
         let tensors = pruned.keys().filter_map(|id| graph.tensor(*id));
         tensors.map(|tensor| retained(tensor, pattern, sparsity)).sum()
     };
-    // The threshold moves with the order, so that what exceeds the old one says nothing certain of what is kept.
-    let gains = matches!(pattern, Pattern::Nm { .. }) || kept(&permuted) > kept(graph);
-    Ok(if gains { permuted } else { graph.clone() })
+    let mut permuted = graph.clone();
+    for group in coupling.groups.iter().filter(|group| coupling.permutable(group)) {
+        let Some(slots) = Slots::new(&permuted, &coupling, group, &pruned, pattern) else {
+            continue;
+        };
+        let mut order: Vec<usize> = (0..coupling.count).collect();
+        for (slot, from) in search(&slots).into_iter().enumerate() {
+            order[slots.channels[slot]] = slots.channels[from];
+        }
+        let candidate = permute(&permuted, &coupling, &order)?;
+        // The threshold moves with the order, so that what exceeds the old one says nothing certain of what is kept.
+        if matches!(pattern, Pattern::Nm { .. }) || kept(&candidate) > kept(&permuted) {
+            permuted = candidate;
+        }
+    }
+    Ok(permuted)
 }
 
 /// |w| summed over each block, lowest first, and how many of them are pruned.

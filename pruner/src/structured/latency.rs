@@ -1,5 +1,6 @@
-//! What the layers of a network cost in time, as the runtime predicts it for this machine: predictions, unlike measurements,
-//! are the same each time, so that a run which is continued removes the same channels.
+//! What the layers of a network cost in time, as the runtime predicts it with its built-in costs for the best kernels that
+//! this machine can run: predictions, unlike measurements, are the same each time, so that a run which is continued there
+//! removes the same channels.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +19,7 @@ use crate::mask::Scope;
 /// The parts of all channels that go in the networks which lines are fitted to.
 const REMOVED: [f64; 4] = [0.0, 0.25, 0.5, 0.75];
 
-/// The time of a node with dense weights: a line through its multiplications.
+/// The time of a node: a line through its multiplications.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Line {
     /// Nanoseconds, however small it is.
@@ -64,13 +65,14 @@ pub(super) fn lines(graph: &Graph, coupling: &Coupling) -> Result<BTreeMap<Strin
             points.entry(name).or_default().push(point);
         }
     }
-    Ok(points
-        .into_iter()
-        .map(|(name, points)| (name, Line::fit(&points)))
-        .collect())
+    if points.is_empty() {
+        return Err(ChannelError::NoTimes);
+    }
+    let lines = points.into_iter().map(|(name, points)| (name, Line::fit(&points)));
+    Ok(lines.collect())
 }
 
-/// Multiplications of each node and its predicted time with dense weights.
+/// Multiplications of each node and its predicted time, with the weights as they are.
 fn predictions(graph: &Graph) -> Result<Vec<(String, [f64; 2])>, ChannelError> {
     let lowered = lower(graph)?;
     let dense = EmitOptions {

@@ -45,7 +45,7 @@ pub enum Target {
     Channels(f64),
     /// As many channels as leave at most this share of the multiplications.
     Multiplications(f64),
-    /// As many channels as leave at most this share of the time that the runtime predicts for the layers on this machine.
+    /// As many channels as leave at most this share of the time that the runtime predicts for the layers.
     Time(f64),
 }
 
@@ -178,9 +178,15 @@ pub enum ChannelError {
         /// Multiplications or time.
         of: &'static str,
     },
-    /// There is no time to predict.
+    /// The network cannot be written as it would be run.
     #[error(transparent)]
     Time(#[from] EmitError),
+    /// There is no time to predict.
+    #[error(
+        "there is no prediction for any layer of the network (only products and convolutions that are not depthwise have \
+         one, where a kernel fits): give a budget of multiplications, macs, instead"
+    )]
+    NoTimes,
     /// Drawing leaves other counts.
     #[error(
         "coreset draws a fraction of each group's channels, some more than once: their number can be neither rounded nor \

@@ -15,7 +15,7 @@ use crate::coreset::draw;
 use crate::criterion::method::uniform;
 use crate::criterion::{Criterion, Needs, Value};
 use crate::mask::{Pattern, Scope};
-use crate::prune::Masks;
+use crate::prune::{Masks, kept_whole};
 use crate::reconstruct::{LEAST_SQUARES, reconstruct};
 
 /// The channels that leave a graph.
@@ -56,11 +56,7 @@ impl Removal {
         }
         let coupling = Coupling::new(graph)?;
         let scores = scores(graph, &coupling, &options.criterion, options.seed, calibration)?;
-        let kept_whole = |layer: &String| {
-            let last = options.rules.iter().rfind(|rule| rule.layers.is_match(layer));
-            last.filter(|rule| !rule.channels.unwrap_or(rule.sparsity != Some(0.0)))
-        };
-        let skipped = |group: &Group| group.layers.iter().find_map(kept_whole);
+        let skipped = |group: &Group| group.layers.iter().find_map(|layer| kept_whole(&options.rules, layer));
         let lines = match options.target {
             Target::Time(_) => Some(lines(graph, &coupling)?),
             _ => None,

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::folder::MASKS;
 use super::{Folder, Inputs, Outcome, PLAIN, RunError, masks};
 use crate::bench::{BenchOptions, measure};
-use crate::collapse::Collapsed;
+use crate::collapse::Attempt;
 use crate::data::Dataset;
 use crate::emit::{EmitOptions, EncodingChoice, Family, emit};
 use crate::engine::Engine;
@@ -46,9 +46,9 @@ pub struct Report {
     pub dense: Variant,
     /// After it.
     pub sparse: Variant,
-    /// Which layers became one.
+    /// Which layers were to become one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub collapsed: Vec<Collapsed>,
+    pub collapsed: Vec<Attempt>,
     /// Which channels were removed.
     pub structured: Option<ChannelReport>,
     /// Fraction of zeros over the weights of all linear and convolution layers that are left.

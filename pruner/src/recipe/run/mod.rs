@@ -22,7 +22,7 @@ use folder::{DENSE, REWIND};
 
 use super::{Between, Phase, Recipe, RecipeError, budget_target};
 use crate::calibrate::Calibration;
-use crate::collapse::{CollapseError, Collapsed, collapse};
+use crate::collapse::{Attempt, CollapseError, collapse};
 use crate::data::{Dataset, Preprocess};
 use crate::emit::EmitError;
 use crate::eval::EvalError;
@@ -148,8 +148,8 @@ pub struct Outcome {
     pub dense: Graph,
     /// What is left of it.
     pub state: State,
-    /// Which layers became one.
-    pub collapsed: Vec<Collapsed>,
+    /// Which layers were to become one.
+    pub collapsed: Vec<Attempt>,
     /// Which channels were removed.
     pub channels: Option<ChannelReport>,
 }
@@ -165,7 +165,7 @@ pub struct Runner<'a> {
     dense: Graph,
     /// What weights are pruned of: the dense network, without the layers and channels that are removed first.
     base: Graph,
-    collapsed: Vec<Collapsed>,
+    collapsed: Vec<Attempt>,
     channels: Option<ChannelReport>,
 }
 
@@ -268,7 +268,10 @@ impl<'a> Runner<'a> {
         self.base = self.dense.clone();
         let calibration = self.calibration();
         if let (Some(options), Some(calibration)) = (&self.recipe.prune.collapse, &calibration) {
-            self.collapsed = collapse(&mut self.base, options, calibration)?;
+            self.collapsed = collapse(&mut self.base, options, &self.recipe.rules(), calibration)?;
+            for attempt in self.collapsed.clone() {
+                self.say(&attempt.to_string());
+            }
         }
         let Some(options) = self.recipe.channels() else {
             return Ok(());

@@ -61,9 +61,6 @@ impl Runner<'_> {
             "collapsed": self.collapsed, "structured": self.channels,
             "reconstruction": errors,
         }))?;
-        for step in &self.collapsed.clone() {
-            self.say(&step.to_string());
-        }
         let removed = self.channels.as_ref().map(|report| {
             let part = report.after.parameters as f64 / report.before.parameters.max(1) as f64;
             format!(", without the removed channels, {part:.4} of all parameters left")

@@ -477,8 +477,9 @@ impl WeightPlan {
             for ox in 0..g.output[1] {
                 let dy = &gradients[ox * self.outs..][..R];
                 let mut x = [simd.splat_f32s(0.0); VECTORS];
-                for (x, place) in x.iter_mut().zip(places) {
-                    let at = start * self.ins + place + ox * step;
+                // By index: an iterator over the array is not inlined without link-time optimisation.
+                for (vector, x) in x.iter_mut().enumerate() {
+                    let at = start * self.ins + places[vector] + ox * step;
                     *x = S::as_simd_f32s(&inputs[at..at + lanes]).0[0];
                 }
                 for row in 0..R {
