@@ -107,10 +107,25 @@ impl Results {
         self.outcomes.iter().find(|outcome| outcome.is_of(cell))
     }
 
-    /// A row for the dense network and each method and sparsity of `cells`, over their seeds.
-    pub fn rows(&self, cells: &[Cell]) -> Vec<Row> {
+    /// A row for the dense network and each method and sparsity of `cells`, over their seeds. Dense are the networks that
+    /// were `trained` before pruning, each that differs once; if none was, all that were pruned.
+    pub fn rows(&self, cells: &[Cell], trained: impl Fn(&Cell) -> bool) -> Vec<Row> {
         let mut rows: Vec<(Cell, Vec<&Outcome>)> = Vec::new();
-        let of_cells: Vec<&Outcome> = cells.iter().filter_map(|cell| self.of(cell)).collect();
+        let of = |trained: &dyn Fn(&Cell) -> bool| -> Vec<&Outcome> {
+            let found = cells.iter().filter(|cell| trained(cell)).filter_map(|cell| self.of(cell));
+            let mut seen = Vec::new();
+            let differs = |outcome: &&Outcome| {
+                let network = (outcome.seed, outcome.report.dense.accuracy);
+                let new = !seen.contains(&network);
+                seen.push(network);
+                new
+            };
+            found.filter(differs).collect()
+        };
+        let mut dense = of(&trained);
+        if dense.is_empty() {
+            dense = of(&|_| true);
+        }
         for (cell, outcome) in cells.iter().filter_map(|cell| Some((cell, self.of(cell)?))) {
             let same = |(c, _): &&mut (Cell, _)| c.method == cell.method && c.sparsity == cell.sparsity;
             match rows.iter_mut().find(same) {
@@ -118,7 +133,7 @@ impl Results {
                 None => rows.push((cell.clone(), vec![outcome])),
             }
         }
-        let dense = Row::of(DENSE, None, &of_cells, |report| (&report.dense, 0.0));
+        let dense = Row::of(DENSE, None, &dense, |report| (&report.dense, 0.0));
         let pruned = rows
             .iter()
             .map(|(cell, outcomes)| Row::of(&cell.method, cell.sparsity, outcomes, |r| (&r.sparse, r.sparsity)));
