@@ -101,7 +101,11 @@ pub(super) fn run(args: &SweepArgs, out: &Output) -> Result<(), CliError> {
     if interrupted.load(Ordering::Relaxed) {
         return Err(CliError::interrupted("interrupted; the same command goes on"));
     }
-    let trains = |cell: &Cell| planned.iter().any(|one| one.cell == *cell && one.recipe.train.is_some());
+    let trains = |cell: &Cell| {
+        planned
+            .iter()
+            .any(|one| one.cell == *cell && one.recipe.train.is_some())
+    };
     let rows = results.rows(&cells, trains);
     let verdicts: Vec<Verdict> = sweep.checks().iter().flat_map(|check| check.verdicts(&rows)).collect();
     write_summary(&args.folder, &rows, &verdicts)?;

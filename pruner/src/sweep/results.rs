@@ -112,7 +112,10 @@ impl Results {
     pub fn rows(&self, cells: &[Cell], trained: impl Fn(&Cell) -> bool) -> Vec<Row> {
         let mut rows: Vec<(Cell, Vec<&Outcome>)> = Vec::new();
         let of = |trained: &dyn Fn(&Cell) -> bool| -> Vec<&Outcome> {
-            let found = cells.iter().filter(|cell| trained(cell)).filter_map(|cell| self.of(cell));
+            let found = cells
+                .iter()
+                .filter(|cell| trained(cell))
+                .filter_map(|cell| self.of(cell));
             let mut seen = Vec::new();
             let differs = |outcome: &&Outcome| {
                 let network = (outcome.seed, outcome.report.dense.accuracy);

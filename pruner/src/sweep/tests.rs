@@ -176,5 +176,8 @@ fn the_front_is_what_nothing_beats() {
         results.add(outcome(cell, accuracy, bytes)).unwrap();
     }
     // The dense network is the most accurate, 0.7 at 200 bytes is beaten by 0.8 at 100.
-    assert_eq!(front(&results.rows(&cells, |_| true), Cost::Bytes), [true, true, false, true]);
+    assert_eq!(
+        front(&results.rows(&cells, |_| true), Cost::Bytes),
+        [true, true, false, true]
+    );
 }

@@ -13,6 +13,10 @@ mod recipes;
 #[cfg(test)]
 mod rewriting;
 #[cfg(test)]
+mod runs;
+#[cfg(test)]
+mod speed;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod texts;

@@ -112,3 +112,42 @@ pub(crate) fn number(value: &Value, field: &str) -> f64 {
 pub(crate) fn bytes(path: impl AsRef<Path>) -> Vec<u8> {
     std::fs::read(path).unwrap()
 }
+
+/// The digits that it was trained on.
+pub(crate) const TRAIN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/digits/digits.safetensors");
+
+/// A `data.toml` of the first digits.
+pub(crate) fn digits(count: usize) -> String {
+    format!(
+        "file = '{TRAIN}'\ninputs_key = 'images'\nlabels_key = 'labels'\nrows = [0, {count}]\n[preprocess]\n\
+         scale = 0.0625\n"
+    )
+}
+
+/// A folder with `recipe.toml`: two rounds with rewinding, trained on the digits.
+pub(crate) fn recipe_folder() -> Folder {
+    let folder = Folder::new();
+    folder.write("train.toml", digits(256).as_bytes());
+    let recipe = format!(
+        "model = '{MODEL}'\n[data]\ntrain = 'train.toml'\ntest = '{DATA}'\n[prune]\nsparsity = 0.8\n[schedule]\n\
+         kind = 'iterative'\nrounds = 2\nbetween = 'rewind'\nrewind_to = '5it'\n[train]\nepochs = 2\nbatch = 16\n\
+         [retrain]\nepochs = 2\nschedule = 'lrw'\n[correct]\nnorms = true\nbiases = true\n"
+    );
+    folder.write("recipe.toml", recipe.as_bytes());
+    folder
+}
+
+/// The fields of a layer that every report of layers has.
+pub(crate) const LAYER: [&str; 11] = [
+    "bytes",
+    "cols",
+    "dense_bytes",
+    "encoding",
+    "node",
+    "nonzeros",
+    "op",
+    "reason",
+    "rows",
+    "sparsity",
+    "values",
+];
