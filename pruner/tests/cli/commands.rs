@@ -81,6 +81,7 @@ fn prune_reports_what_it_wrote() {
         "check_error",
         "check_lowering_error",
         "check_tolerance",
+        "collapsed",
         "dense_bytes",
         "layers",
         "output",
