@@ -4,13 +4,9 @@ use rayon::prelude::*;
 use secateur_format::graph::{Graph, GraphError};
 use secateur_format::{Op, ValueId};
 
-use crate::calibrate::Calibration;
+use crate::calibrate::{Calibration, values};
 use crate::eval::EvalError;
 use crate::layer::layers;
-use crate::train::Interpreter;
-
-/// Samples at a time.
-const BATCH: usize = 64;
 
 /// Sums that are kept apart, so that they fill a vector register.
 const LANES: usize = 16;
@@ -75,18 +71,9 @@ pub fn dimensions(
     let mut found = Vec::new();
     for layer in layers(graph, &shapes) {
         let value = activation(graph, layer.node(graph).ok_or(GraphError::Structure)?);
-        let mut interpreter = Interpreter::new(graph, value, BATCH.min(calibration.count()))?;
-        let mut points = Vec::with_capacity(calibration.count());
-        for batch in calibration.batches(BATCH) {
-            calibration.set_inputs(&mut interpreter, batch);
-            interpreter.forward(graph);
-            let outputs = interpreter.output();
-            points.extend(
-                outputs
-                    .chunks_exact(shapes[usize::from(value.0)].elems())
-                    .map(<[f32]>::to_vec),
-            );
-        }
+        let activations = values(graph, value, calibration)?;
+        let points = activations.chunks_exact(shapes[usize::from(value.0)].elems());
+        let points: Vec<Vec<f32>> = points.map(<[f32]>::to_vec).collect();
         found.push((layer.name, two_nn(&points)));
         tick();
     }

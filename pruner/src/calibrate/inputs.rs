@@ -19,6 +19,22 @@ const BATCH: usize = 32;
 /// Floats of `X` at a time, or those of one sample.
 const BLOCK: usize = 1 << 20;
 
+/// A value of the graph for all samples, `[samples, elements]`, each planar.
+///
+/// # Errors
+/// An [`EvalError`], if the samples do not fit the graph.
+pub fn values(graph: &Graph, value: ValueId, calibration: &Calibration<'_>) -> Result<Vec<f32>, EvalError> {
+    calibration.check_inputs(graph)?;
+    let mut interpreter = Interpreter::new(graph, value, BATCH.min(calibration.count()))?;
+    let mut values = Vec::new();
+    for batch in calibration.batches(BATCH) {
+        calibration.set_inputs(&mut interpreter, batch);
+        interpreter.forward(graph);
+        values.extend(interpreter.output());
+    }
+    Ok(values)
+}
+
 /// Unfolds the inputs of layers, batch by batch.
 struct Unfold<'a> {
     graph: &'a Graph,

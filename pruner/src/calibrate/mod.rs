@@ -9,7 +9,7 @@ use secateur_format::graph::{Graph, GraphError};
 
 pub use gradients::Gradients;
 pub(crate) use gradients::length;
-pub use inputs::{column_squares, cross_gram, each_input, gram, mean_sizes};
+pub use inputs::{column_squares, cross_gram, each_input, gram, mean_sizes, values};
 
 use crate::eval::{EvalError, fits};
 use crate::train::{Interpreter, Loss, Samples, fitting_labels};

@@ -147,7 +147,8 @@ impl Chain {
         self.first + layers.start * self.period..self.first + layers.end * self.period
     }
 
-    /// The graph, which has no unused nodes, in which layer `layer` of the chain stands for `layers` of them. Variances of batch norms do not fall below 0.
+    /// The graph, which has no unused nodes, in which layer `layer` of the chain stands for `layers` of them. Variances of
+    /// batch norms do not fall below 0.
     pub(super) fn merged(&self, graph: &Graph, layer: usize, layers: usize, merge: Merge) -> Result<Graph, GraphError> {
         let constants = |layer: usize| -> Vec<usize> {
             let nodes = graph.nodes[self.nodes(layer..layer + 1)].iter();

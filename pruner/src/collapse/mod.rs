@@ -14,14 +14,10 @@ use thiserror::Error;
 
 pub use chain::{Chain, chains};
 
-use crate::calibrate::Calibration;
+use crate::calibrate::{Calibration, values};
 use crate::eval::EvalError;
 use crate::lower::drop_unused;
 use crate::prune::{Rule, kept_whole};
-use crate::train::Interpreter;
-
-/// Samples at a time.
-const BATCH: usize = 64;
 
 /// What the constants of layers become that are one from then on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -124,7 +120,8 @@ pub fn collapse(
     rules: &[Rule],
     calibration: &Calibration<'_>,
 ) -> Result<Vec<Attempt>, CollapseError> {
-    let layers = options.layers;
+    // Fewer cannot become one; recipes refuse them by name.
+    let layers = options.layers.max(2);
     let mut found = graph.clone();
     // Unused nodes would go with the first layer, and move all others.
     drop_unused(&mut found);
@@ -147,7 +144,7 @@ pub fn collapse(
             let back = if attempt.accepted {
                 found = candidate;
                 chain.count -= layers - 1;
-                options.interval
+                options.interval.max(1)
             } else {
                 1
             };
@@ -184,19 +181,11 @@ type Hidden = (Vec<f32>, usize);
 
 /// What the network returns, or what its last layer reads.
 fn hidden(graph: &Graph, returned: bool, calibration: &Calibration<'_>) -> Result<Hidden, CollapseError> {
-    calibration.check_inputs(graph)?;
     let last = graph.nodes.iter().rfind(|node| node.op.weight().is_some());
     let read = last.filter(|_| !returned).and_then(|node| node.inputs.first());
     let value = *read.or(graph.outputs.first()).ok_or(GraphError::Structure)?;
     let features = graph.shapes()?[usize::from(value.0)].elems();
-    let mut interpreter = Interpreter::new(graph, value, BATCH.min(calibration.count()))?;
-    let mut hidden = Vec::with_capacity(calibration.count() * features);
-    for batch in calibration.batches(BATCH) {
-        calibration.set_inputs(&mut interpreter, batch);
-        interpreter.forward(graph);
-        hidden.extend(interpreter.output());
-    }
-    Ok((hidden, features))
+    Ok((values(graph, value, calibration)?, features))
 }
 
 fn mean_cosine((a, features): &Hidden, (b, _): &Hidden) -> f64 {

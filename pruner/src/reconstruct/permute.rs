@@ -41,7 +41,7 @@ pub fn permute_channels(
         let tensors = pruned.keys().filter_map(|id| graph.tensor(*id));
         tensors.map(|tensor| retained(tensor, pattern, sparsity)).sum()
     };
-    let mut permuted = graph.clone();
+    let (mut permuted, mut best) = (graph.clone(), kept(graph));
     for group in coupling.groups.iter().filter(|group| coupling.permutable(group)) {
         let Some(slots) = Slots::new(&permuted, &coupling, group, &pruned, pattern) else {
             continue;
@@ -52,8 +52,9 @@ pub fn permute_channels(
         }
         let candidate = permute(&permuted, &coupling, &order)?;
         // The threshold moves with the order, so that what exceeds the old one says nothing certain of what is kept.
-        if matches!(pattern, Pattern::Nm { .. }) || kept(&candidate) > kept(&permuted) {
-            permuted = candidate;
+        let found = kept(&candidate);
+        if matches!(pattern, Pattern::Nm { .. }) || found > best {
+            (permuted, best) = (candidate, found);
         }
     }
     Ok(permuted)
