@@ -40,6 +40,20 @@ pub(crate) trait Vector: Copy {
     /// Writes the first `count <= LANES` lanes to `p`.
     unsafe fn store_first(self, p: *mut f32, count: usize);
 
+    /// Writes the lanes `first..end`, where `p` is the place of lane 0, which need not be writable.
+    #[cfg_attr(not(feature = "alloc"), allow(dead_code))]
+    #[inline(always)]
+    unsafe fn store_within(self, p: *mut f32, first: usize, end: usize) {
+        let mut lanes = [0.0; MOST_LANES];
+        // SAFETY: the caller's promise; the buffer has room for any vector.
+        unsafe {
+            self.store(lanes.as_mut_ptr());
+            for (i, &lane) in lanes.iter().enumerate().take(end).skip(first) {
+                p.wrapping_add(i).write(lane);
+            }
+        }
+    }
+
     /// `self · factor + sum`, with one rounding where the instruction set can.
     unsafe fn mul_add(self, factor: Self, sum: Self) -> Self;
 
@@ -77,14 +91,6 @@ pub(crate) trait Vector: Copy {
     /// Asks for the cache line at `p`, which need not be readable.
     #[inline(always)]
     unsafe fn prefetch<T>(_p: *const T) {}
-
-    /// A value and a byte offset, as panel kernels store them next to each other.
-    #[cfg_attr(not(feature = "alloc"), allow(dead_code))]
-    #[inline(always)]
-    unsafe fn entry(p: *const u32) -> (Self, usize) {
-        // SAFETY: the caller's promise; two words are read.
-        unsafe { (Self::splat(f32::from_bits(*p)), *p.add(1) as usize) }
-    }
 }
 
 /// [`Vector::load_first`] for instruction sets without masks.

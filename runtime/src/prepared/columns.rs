@@ -68,28 +68,22 @@ impl Lines {
 
     /// Bands of at most `most` whole lines, as equal as can be; their segments leave out the
     /// zeros around the input.
-    pub(crate) fn bands(&self, most: usize, taps: &Taps, vectors: usize, lanes: usize) -> (Vec<PanelColumns>, Planes) {
+    pub(crate) fn bands(&self, most: usize, taps: &Taps, lanes: usize) -> (Vec<PanelColumns>, Planes) {
         let count = self.lines.div_ceil(most.max(1));
         let bound = |i: usize| (self.lines * i).checked_div(count).unwrap_or(0);
         let tallest = (0..count).map(|i| bound(i + 1) - bound(i)).max().unwrap_or(0);
-        let line = vectors * lanes;
-        let phase = (tallest + taps.halo()) * line;
-        let planes = Planes {
-            vectors,
-            line,
-            keep: self.keep,
-            phase,
-            plane: phase * taps.phases(),
-        };
+        let planes = Planes::new(taps, self.keep, tallest, lanes);
         let bands = (0..count).map(|i| {
             let (first, end) = (bound(i), bound(i + 1));
             let segments = (0..taps.phases()).filter_map(|phase| Some((phase, taps.origin(phase)?)));
-            let segments = segments.flat_map(|(phase, origin)| {
-                let lines = first..end + taps.halo();
+            let copies = segments.flat_map(|(phase, origin)| (0..planes.folded).map(move |copy| (phase, origin, copy)));
+            let segments = copies.flat_map(|(phase, origin, copy)| {
+                let lines = first + copy..end + taps.halo();
                 lines.filter_map(move |y| {
-                    let mut segment = input_line(taps, y, origin, line)?;
-                    segment.at += (phase * planes.phase + (y - first) * line) as u32;
-                    Some(segment)
+                    let mut segment = input_line(taps, y, origin, planes.line)?;
+                    let line = y - first - copy;
+                    segment.at += (phase * planes.phase + copy * planes.copy + line * planes.line) as u32;
+                    (line * planes.line < planes.copy).then_some(segment)
                 })
             });
             PanelColumns {

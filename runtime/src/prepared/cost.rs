@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use super::{Task, Tiling};
 use crate::kernel::Kernel;
-use crate::kernel::panel::{PanelKernel, Shape};
+use crate::kernel::panel::{PanelKernel, Planes, Shape};
 
 /// Terms of a prediction.
 pub const TERMS: usize = 10;
@@ -73,11 +73,13 @@ impl Task<'_> {
         let (steps, step_bytes, sharing) = match panel.shape {
             Shape::Dense { .. } => (strips * height * cut.cols, 4.0, height),
             Shape::Block { .. } => (nnz, 4.0 + 4.0 / height, height),
-            Shape::Direct { rows } => (nnz, 4.0 + 4.0 / rows as f64, height),
+            // The last couple of a group is filled up.
+            Shape::Direct { rows: 1 } => (nnz + 0.5 * rows * cut.windows * cut.loops, 6.0, 1.0),
+            Shape::Direct { .. } => (nnz, 4.0 + 4.0 / height, height),
             // The shorter row of a pair is filled up: the more, the more the rows' lengths spread.
             Shape::Pair => {
                 let mean = nnz / (rows * cut.windows).max(1.0);
-                (nnz + 0.15 * rows * cut.windows * libm::sqrt(mean.max(0.1)), 8.0, 1.0)
+                (nnz + 0.15 * rows * cut.windows * libm::sqrt(mean.max(0.1)), 6.0, 1.0)
             }
         };
         let panel_bytes = cut.cols / cut.windows * cut.line * (4 * panel.lanes) as f64;
@@ -115,16 +117,24 @@ impl Task<'_> {
     fn cut(&self, panel: &PanelKernel, tiling: Tiling) -> Cut {
         let windows = |cols: usize| cols.div_ceil(tiling.window.max(1)) as f64;
         if let (Shape::Direct { .. }, Some(taps)) = (panel.shape, self.taps) {
-            let per_line = self.line_vectors(&taps, panel.lanes);
-            let bands = self.lines.lines.div_ceil((tiling.vectors / per_line).max(1)) as f64;
-            let lines = taps.phases() as f64 * (self.lines.lines as f64 / bands + taps.halo() as f64);
+            let one = Planes::new(&taps, self.lines.keep, 1, panel.lanes);
+            let most = one.lines_of(tiling.vectors.min(panel.vectors_for(&one)));
+            let bands = self.lines.lines.div_ceil(most.max(1));
+            let planes = Planes::new(
+                &taps,
+                self.lines.keep,
+                self.lines.lines.div_ceil(bands.max(1)),
+                panel.lanes,
+            );
+            let bands = bands as f64;
+            let copies = taps.phases() * planes.folded;
             return Cut {
-                vectors: (self.lines.lines * per_line) as f64,
+                vectors: planes.vectors_of(self.lines.lines) as f64,
                 cols: taps.channels as f64,
                 windows: windows(taps.channels),
                 panels: bands,
-                line: lines * per_line as f64,
-                segments: lines,
+                line: (planes.plane / panel.lanes) as f64,
+                segments: copies as f64 * (self.lines.lines as f64 / bands + taps.halo() as f64),
                 loops: taps.reaches() as f64,
             };
         }

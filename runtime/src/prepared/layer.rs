@@ -115,11 +115,12 @@ impl Layer {
         let cut = |threads: usize| match panel.shape {
             Shape::Direct { rows } => {
                 let taps = task.taps?;
-                let per_line = task.line_vectors(&taps, panel.lanes);
-                let most = vectors.checked_div(per_line).filter(|&lines| lines > 0)?;
-                let most = shared(task.lines.lines, most, threads);
-                let (bands, planes) = task.lines.bands(most, &taps, per_line, panel.lanes);
-                Some((bands, Cut::Planes(rows, taps, planes)))
+                let one = Planes::new(&taps, task.lines.keep, 1, panel.lanes);
+                let most = one.lines_of(vectors.min(panel.vectors_for(&one)));
+                let most = shared(task.lines.lines, Some(most).filter(|&lines| lines > 0)?, threads);
+                let (bands, planes) = task.lines.bands(most, &taps, panel.lanes);
+                // A plane may be larger than offsets reach.
+                (panel.shape.most_cols(planes.plane) > 0).then_some((bands, Cut::Planes(rows, taps, planes)))
             }
             _ => {
                 let dense = matches!(panel.shape, Shape::Dense { .. });
@@ -148,7 +149,10 @@ impl Layer {
             .collect();
         let (stride, sums, step) = match cut {
             Cut::Lines(stride) => (stride, stride, task.lines.step),
-            Cut::Planes(_, taps, planes) => (planes.plane, planes.phase - taps.halo() * planes.line, taps.stride[1]),
+            Cut::Planes(_, taps, planes) => {
+                let lines = panels.iter().map(|panel| panel.columns / planes.keep.max(1)).max()?;
+                (planes.plane, planes.vectors_of(lines) * panel.lanes, taps.stride[1])
+            }
         };
         let panel_bytes = 4 * panel.panel_len(groups.first()?.window_cols(0).1, stride);
         let batch = (BATCH_BYTES / panel_bytes).clamp(1, panels.len());

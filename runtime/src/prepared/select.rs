@@ -8,7 +8,7 @@ use secateur_format::op::Conv2d;
 
 use super::cost::Machine;
 use super::{Layer, Lines, Threads, Tiling};
-use crate::kernel::panel::{PanelKernel, Rows, Shape, Taps};
+use crate::kernel::panel::{PanelKernel, Planes, Rows, Shape, Taps};
 use crate::kernel::{ALL, Kernel, Offsets, Run};
 
 /// How models are prepared.
@@ -164,11 +164,6 @@ impl<'t> Task<'t> {
         best
     }
 
-    /// Vectors of a line of a direct kernel's planes.
-    pub(super) fn line_vectors(&self, taps: &Taps, lanes: usize) -> usize {
-        (self.lines.keep + taps.reaches() - 1).div_ceil(lanes).max(1)
-    }
-
     fn fits(&self, shape: Shape) -> bool {
         match (shape, self.encoding) {
             (Shape::Dense { .. }, _) => true,
@@ -206,7 +201,9 @@ impl<'t> Task<'t> {
             let count = needed.div_ceil(vectors.min(most));
             let vectors = needed.div_ceil(count);
             for &window in windows {
-                let window = window.min(cols.max(1));
+                let window = window
+                    .min(cols.max(1))
+                    .min(panel.shape.most_cols(vectors * panel.lanes));
                 let tiling = Tiling { vectors, window };
                 if !tilings.contains(&tiling) {
                     tilings.push(tiling);
@@ -218,17 +215,19 @@ impl<'t> Task<'t> {
 
     /// As many lines as the registers hold, and windows whose planes fit the first-level cache.
     fn direct_tilings(&self, panel: &PanelKernel, taps: &Taps) -> Vec<Tiling> {
-        let per_line = self.line_vectors(taps, panel.lanes);
-        let lines = (panel.vectors / per_line).min(self.lines.lines);
-        if lines == 0 {
+        let planes = |lines| Planes::new(taps, self.lines.keep, lines, panel.lanes);
+        let one = planes(1);
+        let lines = one.lines_of(panel.vectors_for(&one)).min(self.lines.lines);
+        let planes = planes(lines);
+        let most = panel.shape.most_cols(planes.plane).min(taps.channels.max(1));
+        if lines == 0 || most == 0 {
             return Vec::new();
         }
-        let plane_bytes = 4 * taps.phases() * (lines + taps.halo()) * per_line * panel.lanes;
         let windows = [24 << 10, 32 << 10, 48 << 10, 96 << 10, 192 << 10]
-            .map(|bytes| (bytes / plane_bytes).clamp(1, taps.channels.max(1)));
+            .map(|bytes: usize| (bytes / (4 * planes.plane)).clamp(1, most));
         let mut tilings: Vec<Tiling> = Vec::new();
         for window in windows {
-            let vectors = lines * per_line;
+            let vectors = planes.vectors_of(lines);
             if !tilings.iter().any(|t| t.window == window) {
                 tilings.push(Tiling { vectors, window });
             }

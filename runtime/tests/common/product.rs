@@ -4,7 +4,7 @@
 use std::cmp::Reverse;
 
 use secateur_format::encoding::{Encoding, ValueType};
-use secateur_runtime::kernel::panel::{PanelKernel, Residual, Rows, Shape, Taps};
+use secateur_runtime::kernel::panel::{PanelKernel, Planes, Residual, Rows, Shape, Taps};
 use secateur_runtime::kernel::{self, Kernel, Offsets, Run, apply};
 use secateur_runtime::prepared::{self, Input, Layer, Lines, Threads, Tiling};
 
@@ -239,7 +239,9 @@ impl Product {
                 let mut alike = if fused(kernel.isa) { &fused_once } else { &plain };
                 let by_taps;
                 if let (Shape::Direct { .. }, Some(taps)) = (panel.shape, self.taps) {
-                    let order = Order::Taps(taps, tiling.window.clamp(1, taps.channels));
+                    let folded = Planes::new(&taps, self.panel.keep, 1, panel.lanes).folded > 1;
+                    let two_sums = folded && panel.shape.rows() == 1;
+                    let order = Order::Taps(taps, tiling.window.clamp(1, taps.channels), two_sums);
                     by_taps = self.in_order(&weights.dense, operands, fused(kernel.isa), order);
                     alike = &by_taps;
                 }
@@ -387,13 +389,23 @@ impl Product {
             .map(|(bias, addend, mut products)| {
                 let sum = match order {
                     Order::Columns => products.iter().fold(bias, multiply),
-                    Order::Taps(taps, window) => {
+                    Order::Taps(taps, window, two_sums) => {
                         let window = |&(col, ..): &(usize, f32, f32)| col % taps.channels / window;
                         let reach = |col: usize| col / taps.channels % taps.kernel[1] / taps.stride[1];
                         products.sort_by_key(|product| (window(product), Reverse(reach(product.0)), product.0));
                         (0..taps.channels).fold(bias, |before, at| {
-                            let here = products.iter().filter(|product| window(product) == at);
-                            here.fold(0.0, multiply) + before
+                            let group = |wanted: usize| {
+                                let here = products.iter().filter(move |product| window(product) == at);
+                                here.filter(move |product| reach(product.0) == wanted)
+                            };
+                            let groups = (0..taps.reaches()).rev();
+                            groups.fold(0.0, |sum, wanted| match two_sums {
+                                true => {
+                                    let odd = group(wanted).skip(1).step_by(2).fold(0.0, multiply);
+                                    group(wanted).step_by(2).fold(sum, multiply) + odd
+                                }
+                                false => group(wanted).fold(sum, multiply),
+                            }) + before
                         })
                     }
                 };
@@ -409,5 +421,6 @@ impl Product {
 pub(crate) enum Order {
     Columns,
     /// So many channels at a time, each of them from the kernel columns that reach farthest to the first.
-    Taps(Taps, usize),
+    /// If so, every other product of a group is added to a sum of its own.
+    Taps(Taps, usize, bool),
 }

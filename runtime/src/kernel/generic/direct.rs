@@ -2,6 +2,7 @@
 
 use super::ends::{End, add_first, fetch_weights};
 use super::panel::{by_vectors, multiply, multiply_rows};
+use super::steps::{COUPLE, Steps};
 use crate::kernel::panel::{Output, Panel, Planes};
 use crate::kernel::vector::Vector;
 
@@ -16,52 +17,51 @@ pub(in crate::kernel) unsafe fn direct<V: Vector, const R: usize, const MOST: us
     y: &Output<'_>,
 ) {
     let planes = &panel.strips.planes;
-    let vectors = panel.columns.checked_div(planes.keep).unwrap_or(0) * planes.vectors;
+    let vectors = planes.vectors_of(panel.columns.checked_div(planes.keep).unwrap_or(0));
     // SAFETY: the caller's promise.
-    unsafe { by_vectors!(vectors, N <= MOST => tile::<V, R, N>(panel, y)) }
+    unsafe { by_vectors!(vectors, N <= MOST => tile::<V, R, N, MOST>(panel, y)) }
 }
 
 #[inline(always)]
-unsafe fn tile<V: Vector, const R: usize, const N: usize>(panel: &Panel<'_>, y: &Output<'_>) {
+unsafe fn tile<V: Vector, const R: usize, const N: usize, const MOST: usize>(panel: &Panel<'_>, y: &Output<'_>) {
     let strips = &panel.strips;
     let end_of = End::new(panel, y);
-    let places = places::<V, N>(&strips.planes);
-    // Words of a step.
-    let words = R + 1;
-    // SAFETY: starts are ascending and inside `words`, offsets inside the panel.
+    let places = Places::<N>::new::<V>(&strips.planes, panel.columns);
+    // SAFETY: the steps are those of the shape, offsets inside the panel.
     unsafe {
+        let x = panel.x.as_ptr();
+        let mut steps = Steps::new(panel, if R == 1 { COUPLE } else { R + 1 });
         for (strip, &[row, _]) in strips.order.iter().enumerate() {
-            let mut step = strips.words.as_ptr().add(*strips.starts.get_unchecked(strip) as usize);
-            let end = strips
-                .words
-                .as_ptr()
-                .add(*strips.starts.get_unchecked(strip + 1) as usize);
-            fetch_weights::<V>(panel, step, end);
+            let (first, last) = (strip * strips.loops + 1, (strip + 1) * strips.loops);
+            fetch_weights::<V>(panel, steps.at(), steps.end(last));
             end_of.fetch_rows::<V, R, N>(strip);
             let mut sums = [[V::splat(0.0); N]; R];
-            loop {
-                let group_end = step.add(1 + words * *step as usize);
-                step = step.add(1);
-                while step < group_end {
-                    if R == 1 {
-                        let (w, offset) = V::entry(step);
-                        multiply::<V, N>(&mut sums[0], w, panel.x.as_ptr().byte_add(offset));
-                    } else {
-                        let line = panel.x.as_ptr().byte_add(*step as usize);
-                        multiply_rows::<V, R, N>(&mut sums, step.add(1).cast(), line);
+            for index in first..=last {
+                if index > first {
+                    sums.iter_mut().for_each(|sums| move_down(sums));
+                }
+                let end = steps.end(index);
+                if R == 1 && const { 2 * N <= MOST } && strips.planes.folded > 1 {
+                    // Few vectors: with one sum each, multiply-adds would wait for each other.
+                    let mut more = [V::splat(0.0); N];
+                    while steps.at() < end {
+                        let [a, b] = steps.couple();
+                        multiply::<V, N>(&mut sums[0], V::splat(*a.value), x.add(a.place));
+                        multiply::<V, N>(&mut more, V::splat(*b.value), x.add(b.place));
                     }
-                    step = step.add(words);
-                }
-                if step >= end {
-                    break;
-                }
-                for sums in &mut sums {
-                    // What comes into a line's last lanes is not kept.
-                    let mut next = sums[0];
-                    for sum in sums.iter_mut().rev() {
-                        let this = *sum;
-                        *sum = this.move_down(next);
-                        next = this;
+                    for (sum, more) in sums[0].iter_mut().zip(more) {
+                        *sum = sum.add(more);
+                    }
+                } else if R == 1 {
+                    while steps.at() < end {
+                        let [a, b] = steps.couple();
+                        multiply::<V, N>(&mut sums[0], V::splat(*a.value), x.add(a.place));
+                        multiply::<V, N>(&mut sums[0], V::splat(*b.value), x.add(b.place));
+                    }
+                } else {
+                    while steps.at() < end {
+                        let step = steps.next();
+                        multiply_rows::<V, R, N>(&mut sums, step.add(1).cast(), x.byte_add(*step as usize));
                     }
                 }
             }
@@ -82,18 +82,44 @@ unsafe fn tile<V: Vector, const R: usize, const N: usize>(panel: &Panel<'_>, y: 
     }
 }
 
-/// First column and number of the columns that each vector keeps.
+/// Moves all sums a lane down. What comes into a line's last lanes is not kept.
 #[inline(always)]
-fn places<V: Vector, const N: usize>(planes: &Planes) -> [(usize, usize); N] {
-    let (mut line, mut vector) = (0, 0);
-    let mut places = [(0, 0); N];
-    for place in &mut places {
-        let at = (vector * V::LANES).min(planes.keep);
-        *place = (line + at, (planes.keep - at).min(V::LANES));
-        vector += 1;
-        if vector == planes.vectors {
-            (line, vector) = (line + planes.keep, 0);
-        }
+unsafe fn move_down<V: Vector, const N: usize>(sums: &mut [V; N]) {
+    let mut next = sums[0];
+    for sum in sums.iter_mut().rev() {
+        let this = *sum;
+        // SAFETY: the caller's: the CPU has the instruction set.
+        *sum = unsafe { this.move_down(next) };
+        next = this;
     }
-    places
+}
+
+/// Where the sums of each vector go.
+pub(super) struct Places<const N: usize> {
+    /// First column and number of the first lanes.
+    pub(super) first: [(usize, usize); N],
+    /// If a vector has two lines: the lane where the second begins, and its columns.
+    pub(super) second: Option<(usize, [(usize, usize); N])>,
+}
+
+impl<const N: usize> Places<N> {
+    #[inline(always)]
+    fn new<V: Vector>(planes: &Planes, columns: usize) -> Self {
+        let (mut line, mut vector) = (0, 0);
+        let (mut first, mut second) = ([(0, 0); N], [(0, 0); N]);
+        for (first, second) in first.iter_mut().zip(&mut second) {
+            let at = (vector * V::LANES).min(planes.keep);
+            *first = (line + at, (planes.keep - at).min(V::LANES));
+            vector += 1;
+            if planes.folded > 1 {
+                let next = line + planes.keep;
+                *second = (next, columns.saturating_sub(next).min(planes.keep));
+            }
+            if vector == planes.vectors {
+                (line, vector) = (line + planes.folded * planes.keep, 0);
+            }
+        }
+        let second = (planes.folded > 1).then_some((planes.line, second));
+        Self { first, second }
+    }
 }

@@ -5,6 +5,7 @@
 
 use secateur_format::Activation;
 
+use super::direct::Places;
 use crate::kernel::activation::activate;
 use crate::kernel::panel::{Output, Panel, Residual, Shape};
 use crate::kernel::vector::{MOST_LANES, Vector};
@@ -228,33 +229,36 @@ impl<'t> End<'t> {
         }
     }
 
-    /// Stores the first sums of each vector in the output: `places` has the panel's column of the
-    /// first one, and how many.
+    /// Stores the sums of whole lines in the output.
     #[inline(always)]
-    pub(super) unsafe fn store<V: Vector, const N: usize>(
-        &self,
-        places: &[(usize, usize); N],
-        row: usize,
-        mut sums: [V; N],
-    ) {
+    pub(super) unsafe fn store<V: Vector, const N: usize>(&self, places: &Places<N>, row: usize, mut sums: [V; N]) {
         // SAFETY: the output and the residual have these columns.
         unsafe {
             let start = row * self.y.row_len();
             if !self.residual.is_null() {
-                for (sum, &(column, count)) in sums.iter_mut().zip(places) {
-                    let residual = self.residual.add(start + column);
-                    *sum = sum.add(V::load_first(residual, count));
+                let residual = self.residual.add(start);
+                for (sum, &(column, count)) in sums.iter_mut().zip(&places.first) {
+                    *sum = sum.add(V::load_first(residual.add(column), count));
+                }
+                if let Some((lane, second)) = &places.second {
+                    for (sum, &(column, count)) in sums.iter_mut().zip(second) {
+                        let place = residual.wrapping_add(column).wrapping_sub(*lane);
+                        *sum = sum.add(V::load_within(place, *lane, lane + count, V::splat(0.0), false));
+                    }
                 }
             }
             let line = self.y.at(row, self.panel.column);
             // Straight code, not a loop.
             macro_rules! vectors {
                 ($($i:literal)*) => {
-                    $(if let (Some(&sum), Some(&(column, count))) = (sums.get($i), places.get($i)) {
+                    $(if let (Some(&sum), Some(&(column, count))) = (sums.get($i), places.first.get($i)) {
                         let (sum, place) = (self.limited(sum), line.add(column));
                         match count == V::LANES {
                             true => sum.store(place),
                             false => sum.store_first(place, count),
+                        }
+                        if let Some((lane, Some(&(column, count)))) = places.second.as_ref().map(|(l, s)| (l, s.get($i))) {
+                            sum.store_within(line.wrapping_add(column).wrapping_sub(*lane), *lane, lane + count);
                         }
                     })*
                 };

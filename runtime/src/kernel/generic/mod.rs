@@ -21,6 +21,8 @@ pub(super) mod panel;
 mod pool;
 mod spmm;
 mod spmv;
+#[cfg(feature = "alloc")]
+mod steps;
 mod tile;
 mod window;
 

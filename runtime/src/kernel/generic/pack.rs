@@ -22,9 +22,6 @@ pub(in crate::kernel) unsafe fn pack<V: Vector>(pack: &Pack<'_>, panel: &mut [f3
             _ => lines::<V, 2>(pack, panel),
         }
     }
-    if pack.exact {
-        return;
-    }
     let zeros = panel.get_mut(pack.cols * pack.stride..(pack.cols + 1) * pack.stride);
     zeros.unwrap_or(&mut []).fill(0.0);
 }

@@ -4,6 +4,7 @@
 //! them, so many that the latency of the multiply-add is hidden.
 
 use super::ends::{AHEAD_BYTES, End, extra_first, fetch_weights, first, first_rows, last_rows};
+use super::steps::{COUPLE, Steps};
 use crate::kernel::panel::{Output, Panel, has_extra};
 use crate::kernel::vector::Vector;
 
@@ -67,28 +68,20 @@ pub(in crate::kernel) unsafe fn dense<V: Vector, const R: usize, const MOST: usi
 unsafe fn pair_tile<V: Vector, const N: usize>(panel: &Panel<'_>, y: &Output<'_>) {
     let strips = &panel.strips;
     let (x, end_of) = (panel.x.as_ptr(), End::new(panel, y));
-    // SAFETY: starts are ascending and inside `words`, offsets inside the panel.
+    // SAFETY: the steps are couples, offsets inside the panel.
     unsafe {
+        let mut steps = Steps::new(panel, COUPLE);
         for (strip, &rows) in strips.order.iter().enumerate() {
             let rows = rows.map(|row| row as usize);
             let mut sums: [[V; N]; 2] = [first(panel, rows[0]), first(panel, rows[1])];
-            let mut step = strips
-                .words
-                .as_ptr()
-                .add(4 * *strips.starts.get_unchecked(strip) as usize);
-            let end = strips
-                .words
-                .as_ptr()
-                .add(4 * *strips.starts.get_unchecked(strip + 1) as usize);
-            fetch_weights::<V>(panel, step, end);
+            let end = steps.end(strip + 1);
+            fetch_weights::<V>(panel, steps.at(), end);
             end_of.fetch::<V, N>(strip, |rows| rows[0]);
             end_of.fetch::<V, N>(strip, |rows| rows[1]);
-            while step < end {
-                let (w, offset) = V::entry(step);
-                multiply::<V, N>(&mut sums[0], w, x.byte_add(offset));
-                let (w, offset) = V::entry(step.add(2));
-                multiply::<V, N>(&mut sums[1], w, x.byte_add(offset));
-                step = step.add(4);
+            while steps.at() < end {
+                let [a, b] = steps.couple();
+                multiply::<V, N>(&mut sums[0], V::splat(*a.value), x.add(a.place));
+                multiply::<V, N>(&mut sums[1], V::splat(*b.value), x.add(b.place));
             }
             let [a, b] = sums;
             end_of.last(rows[0], a);
@@ -102,24 +95,18 @@ unsafe fn pair_tile<V: Vector, const N: usize>(panel: &Panel<'_>, y: &Output<'_>
 unsafe fn block_tile<V: Vector, const R: usize, const N: usize>(panel: &Panel<'_>, y: &Output<'_>) {
     let strips = &panel.strips;
     let end_of = End::new(panel, y);
-    // SAFETY: starts are ascending and inside `words`, offsets inside the panel.
+    // SAFETY: the steps are those of the shape, offsets inside the panel.
     unsafe {
+        let mut steps = Steps::new(panel, R + 1);
         for (strip, &[row, _]) in strips.order.iter().enumerate() {
             let mut sums = first_rows::<V, R, N>(panel, row as usize);
-            let mut step = strips
-                .words
-                .as_ptr()
-                .add((R + 1) * *strips.starts.get_unchecked(strip) as usize);
-            let end = strips
-                .words
-                .as_ptr()
-                .add((R + 1) * *strips.starts.get_unchecked(strip + 1) as usize);
-            fetch_weights::<V>(panel, step, end);
+            let end = steps.end(strip + 1);
+            fetch_weights::<V>(panel, steps.at(), end);
             end_of.fetch_rows::<V, R, N>(strip);
-            while step < end {
+            while steps.at() < end {
+                let step = steps.next();
                 let line = panel.x.as_ptr().byte_add(*step as usize);
                 multiply_rows::<V, R, N>(&mut sums, step.add(1).cast(), line);
-                step = step.add(R + 1);
             }
             last_rows(&end_of, row as usize, sums);
         }

@@ -6,9 +6,13 @@
 //! that they reach to the right, the farthest first (`kx`, if the stride is 1): a non-zero at
 //! `(ci, ky, kx)` multiplies the lines from `ky` on of channel `ci`, as they are, and between
 //! two groups the sums move down by one lane, since `Y[x] = P0[x] + P1[x + 1] + P2[x + 2]`.
+//!
+//! Two lines that are short share a vector. A plane has two copies then, the second from the second line on: so
+//! each line begins a vector in one of them. What would be behind a line's end is the padding before the next line.
 
 use alloc::vec::Vec;
 
+use super::strips::couple;
 use super::{Rows, Shape, Strips};
 
 /// What a convolution looks like to a direct kernel.
@@ -52,6 +56,20 @@ impl Taps {
         read.then_some([y, x])
     }
 
+    /// Whether lines of `keep` outputs fit half a vector of `lanes`, with the padding in front of a line behind
+    /// the one before.
+    fn fold(&self, keep: usize, lanes: usize) -> bool {
+        let line = lanes / 2;
+        let behind = (keep + self.reaches() - 1).saturating_sub(line);
+        let fits = |phase| {
+            let stride = self.stride[1];
+            let at = self.pads[1].saturating_sub(phase).div_ceil(stride);
+            let skipped = (at * stride + phase).saturating_sub(self.pads[1]);
+            at >= behind && at + self.input[1].saturating_sub(skipped).div_ceil(stride) <= line
+        };
+        keep <= line && (0..self.stride[1]).all(fits)
+    }
+
     /// Phase plane of a kernel position, and its first line there.
     fn place(&self, ky: usize, kx: usize) -> (usize, usize) {
         let y = ky * self.dilation;
@@ -65,16 +83,58 @@ impl Taps {
 /// How the planes of a direct panel lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Planes {
-    /// Vectors of a line.
+    /// Lines that share vectors, 1 or 2, and copies of a phase plane.
+    pub folded: usize,
+    /// Vectors of so many lines.
     pub vectors: usize,
     /// Numbers of a line.
     pub line: usize,
     /// Outputs of a line.
     pub keep: usize,
+    /// Numbers of a copy.
+    pub copy: usize,
     /// Numbers of a phase plane.
     pub phase: usize,
     /// Numbers of a channel.
     pub plane: usize,
+}
+
+impl Planes {
+    /// For panels of at most `lines` lines of `keep` outputs.
+    pub fn new(taps: &Taps, keep: usize, lines: usize, lanes: usize) -> Self {
+        let folded = if taps.fold(keep, lanes) { 2 } else { 1 };
+        let vectors = match folded {
+            1 => (keep + taps.reaches() - 1).div_ceil(lanes).max(1),
+            _ => 1,
+        };
+        let line = vectors * lanes / folded;
+        let copy = (lines.div_ceil(folded) + taps.halo() / folded) * folded * line;
+        Self {
+            folded,
+            vectors,
+            line,
+            keep,
+            copy,
+            phase: copy * folded,
+            plane: copy * folded * taps.phases(),
+        }
+    }
+
+    /// Vectors of `lines` lines.
+    pub(crate) fn vectors_of(&self, lines: usize) -> usize {
+        lines.div_ceil(self.folded.max(1)) * self.vectors
+    }
+
+    /// Most lines of `vectors` vectors.
+    pub(crate) fn lines_of(&self, vectors: usize) -> usize {
+        vectors / self.vectors * self.folded
+    }
+
+    /// Where the vectors from a line on begin in a phase plane.
+    fn from_line(&self, line: usize) -> usize {
+        let copy = line % self.folded;
+        copy * self.copy + (line - copy) * self.line
+    }
 }
 
 impl Strips {
@@ -82,66 +142,64 @@ impl Strips {
     pub fn direct(rows: &Rows, height: usize, taps: &Taps, planes: Planes, window: usize, part_count: usize) -> Self {
         let shape = Shape::Direct { rows: height };
         let mut strips = Self::empty(rows, shape, taps.channels, window, planes.plane, part_count);
-        strips.planes = planes;
+        (strips.planes, strips.loops) = (planes, taps.reaches());
         let bounds = strips.part_bounds(rows);
         for index in 0..strips.windows() {
             let (first, channels) = strips.window_cols(index);
             for bounds in bounds.windows(2) {
                 let from = (bounds[0]..bounds[1]).step_by(height);
-                let mut steps: Vec<(usize, Vec<u32>)> = from
-                    .map(|row| {
-                        (
-                            row,
-                            strips.direct_steps(rows, height, taps, first..first + channels, row),
-                        )
-                    })
-                    .collect();
-                steps.sort_by_key(|(_, words)| core::cmp::Reverse(words.len()));
-                for (row, words) in steps {
-                    strips.words.extend(words);
-                    strips.push_strip([row as u32, u32::MAX]);
+                let groups = |row| strips.direct_groups(rows, height, taps, first..first + channels, row);
+                let mut steps: Vec<(usize, Vec<Vec<u32>>)> = from.map(|row| (row, groups(row))).collect();
+                steps.sort_by_key(|(_, groups)| core::cmp::Reverse(groups.iter().map(Vec::len).sum::<usize>()));
+                for (row, groups) in steps {
+                    for words in groups {
+                        strips.words.extend(words);
+                        strips.end_loop();
+                    }
+                    strips.order.push([row as u32, u32::MAX]);
                 }
                 strips.parts.push(strips.order.len());
             }
         }
+        strips.finish();
         strips
     }
 
-    /// The words of the strip that starts at `row`.
-    fn direct_steps(
+    /// The words of each group of the strip that starts at `row`.
+    fn direct_groups(
         &self,
         rows: &Rows,
         height: usize,
         taps: &Taps,
         window: core::ops::Range<usize>,
         row: usize,
-    ) -> Vec<u32> {
-        let mut words = Vec::new();
-        for reach in (0..taps.reaches()).rev() {
-            let count = words.len();
-            words.push(0);
+    ) -> Vec<Vec<u32>> {
+        let group = |reach: usize| {
+            let (mut words, mut entries) = (Vec::new(), Vec::new());
             let first = reach * taps.stride[1];
             for ky in 0..taps.kernel[0] {
                 for kx in first..(first + taps.stride[1]).min(taps.kernel[1]) {
                     let (phase, line) = taps.place(ky, kx);
-                    let at = phase * self.planes.phase + line * self.planes.line;
+                    let at = phase * self.planes.phase + self.planes.from_line(line);
                     let start = (ky * taps.kernel[1] + kx) * taps.channels;
                     rows.steps(row, height, start + window.start, start + window.end, |col, values| {
-                        let channel = col - start - window.start;
-                        let offset = 4 * (channel * self.planes.plane + at) as u32;
+                        let place = (col - start - window.start) * self.planes.plane + at;
                         match *values {
-                            // As `Vector::entry` reads them.
-                            [value] => words.extend([value.to_bits(), offset]),
+                            [value] => entries.push((value, place)),
                             _ => {
-                                words.push(offset);
+                                words.push(4 * place as u32);
                                 words.extend(values.iter().map(|value| value.to_bits()));
                             }
                         }
-                        words[count] += 1;
                     });
                 }
             }
-        }
-        words
+            let zero = (0.0, window.len() * self.planes.plane);
+            for entries in entries.chunks(2) {
+                words.extend(couple([entries[0], entries.get(1).copied().unwrap_or(zero)]));
+            }
+            words
+        };
+        (0..taps.reaches()).rev().map(group).collect()
     }
 }

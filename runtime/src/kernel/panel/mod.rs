@@ -20,6 +20,7 @@ pub use direct::{Planes, Taps};
 pub use output::Output;
 pub use pack::{Pack, Segment};
 pub use rows::Rows;
+pub(in crate::kernel) use strips::OFFSET_UNIT;
 pub use strips::{Shape, Strips, Window};
 
 use secateur_format::Activation;
@@ -120,17 +121,24 @@ impl PanelKernel {
         unsafe { (self.pack)(pack, panel) }
     }
 
+    /// Most vectors of a panel of such planes: rows of folded lines take two sums each.
+    pub(crate) fn vectors_for(&self, planes: &Planes) -> usize {
+        match self.shape {
+            Shape::Direct { rows: 1 } => self.vectors / planes.folded.max(1),
+            _ => self.vectors,
+        }
+    }
+
     /// Whether a panel has that many columns.
     fn covers(&self, strips: &Window<'_>, columns: usize) -> bool {
         let planes = &strips.planes;
         match strips.shape {
             Shape::Direct { .. } => {
                 let lines = columns.checked_div(planes.keep).unwrap_or(0);
-                let vectors = lines * planes.vectors;
                 lines * planes.keep == columns
-                    && vectors <= self.vectors
+                    && planes.vectors_of(lines) <= self.vectors_for(planes)
                     && planes.keep <= planes.line
-                    && planes.line == planes.vectors * self.lanes
+                    && planes.line * planes.folded == planes.vectors * self.lanes
             }
             Shape::Dense { .. } if has_extra(columns, self.lanes) => {
                 columns <= strips.stride.min(self.lanes * self.vectors + 1)
@@ -142,7 +150,10 @@ impl PanelKernel {
     /// Sums of a row that the registers hold.
     fn sums(&self, strips: &Window<'_>, columns: usize) -> usize {
         match strips.shape {
-            Shape::Direct { .. } => columns.checked_div(strips.planes.keep).unwrap_or(0) * strips.planes.line,
+            Shape::Direct { .. } => {
+                let lines = columns.checked_div(strips.planes.keep).unwrap_or(0);
+                strips.planes.vectors_of(lines) * self.lanes
+            }
             _ => columns.next_multiple_of(self.lanes),
         }
     }

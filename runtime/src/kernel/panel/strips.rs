@@ -9,8 +9,8 @@ use crate::kernel::vector::MOST_LANES;
 /// How the weights of a strip lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
-    /// Two rows with columns of their own. A step is value and offset of the
-    /// one, value and offset of the other; the shorter row is filled up with
+    /// Two rows with columns of their own. A step is a *couple*, an entry of each: their offsets
+    /// in one word, then their values. The shorter row is filled up with
     /// zeros that multiply the panel's line of zeros.
     Pair,
     /// `rows` rows that share their columns. A step is an offset and `rows` values.
@@ -23,8 +23,9 @@ pub enum Shape {
         /// Rows; those past the matrix are zero and not stored.
         rows: usize,
     },
-    /// `rows` rows of a direct convolution that share their columns: for each group of kernel
-    /// columns a count, and as many steps: value and offset of one row, or an offset and `rows` values.
+    /// `rows` rows of a direct convolution that share their columns, group after group of kernel
+    /// columns. Steps are couples of entries of one row, the last filled up with a zero, or
+    /// an offset and `rows` values.
     Direct {
         /// 1, 2 or 4.
         rows: usize,
@@ -43,14 +44,23 @@ impl Shape {
     /// Words of a step.
     fn words(self) -> usize {
         match self {
-            // Groups have words of their own.
-            Self::Direct { .. } => 1,
-            Self::Pair => 4,
-            Self::Block { rows } => rows + 1,
+            Self::Pair | Self::Direct { rows: 1 } => 3,
+            Self::Block { rows } | Self::Direct { rows } => rows + 1,
             Self::Dense { rows } => rows,
         }
     }
+
+    /// Most lines, `stride` numbers apart, of a panel that offsets can tell apart.
+    pub(crate) fn most_cols(self, stride: usize) -> usize {
+        match self {
+            Self::Pair | Self::Direct { rows: 1 } => usize::from(u16::MAX) * OFFSET_UNIT / stride.max(1),
+            _ => u32::MAX as usize / (4 * stride.max(1)),
+        }
+    }
 }
+
+/// Numbers that the offsets of couples count: so 16 bits are enough for a panel.
+pub(in crate::kernel) const OFFSET_UNIT: usize = 2;
 
 /// The weights of a matrix, cut into windows of columns and parts of rows.
 #[derive(Clone, Debug)]
@@ -69,8 +79,11 @@ pub struct Strips {
     pub(super) parts: Vec<usize>,
     /// Rows of each strip; only pairs use the second.
     pub(super) order: Vec<[u32; 2]>,
-    /// First step of each strip, and the end.
+    /// Loops of a strip: one, or one for each group of a direct convolution.
+    pub(super) loops: usize,
+    /// First step of each loop of each strip, and the end.
     starts: Vec<u32>,
+    /// What kernels read ahead of the last step is there.
     pub(super) words: Vec<u32>,
 }
 
@@ -89,6 +102,8 @@ pub struct Window<'t> {
     /// Whether weights come from beyond the caches of a core.
     pub(in crate::kernel) streamed: bool,
     pub(in crate::kernel) order: &'t [[u32; 2]],
+    /// Loops of a strip.
+    pub(in crate::kernel) loops: usize,
     pub(in crate::kernel) starts: &'t [u32],
     pub(in crate::kernel) words: &'t [u32],
 }
@@ -106,11 +121,13 @@ impl Strips {
                 strips.push_part(rows, index * strips.window, bounds[0], bounds[1]);
             }
         }
-        if let Shape::Dense { .. } = shape {
-            // Kernels may read weights in whole vectors.
-            strips.words.resize(strips.words.len() + MOST_LANES, 0);
-        }
+        strips.finish();
         strips
+    }
+
+    /// Adds what kernels may read behind the last step: weights in whole vectors, or couples ahead.
+    pub(super) fn finish(&mut self) {
+        self.words.resize(self.words.len() + MOST_LANES, 0);
     }
 
     /// No strips yet, for panels of `cols` lines or planes.
@@ -126,12 +143,13 @@ impl Strips {
             shape,
             rows: rows.len(),
             cols,
-            window: window.clamp(1, cols.max(1)),
+            window: window.min(shape.most_cols(stride)).clamp(1, cols.max(1)),
             stride,
             planes: Planes::default(),
             part_count: part_count.max(1),
             parts: vec![0],
             order: Vec::new(),
+            loops: 1,
             starts: vec![0],
             words: Vec::new(),
         }
@@ -174,8 +192,9 @@ impl Strips {
         let (mut first, end) = (self.parts[at], self.parts[at + 1]);
         let steps = (bytes / (4 * self.shape.words())).max(1);
         core::iter::from_fn(move || {
-            let from = *self.starts.get(first)? as usize;
-            let fits = self.starts[first + 1..=end].partition_point(|&s| s as usize <= from + steps);
+            let from = *self.starts.get(first * self.loops)? as usize;
+            let ends = &self.starts[first * self.loops + 1..=end * self.loops];
+            let fits = ends.partition_point(|&s| s as usize <= from + steps) / self.loops;
             let last = (first + fits.max(1)).min(end);
             let chunk = (first < end).then(|| self.strips(window, first, last));
             first = last;
@@ -197,7 +216,8 @@ impl Strips {
             planes: self.planes,
             streamed: self.bytes() > STREAMED_BYTES,
             order: &self.order[first..end],
-            starts: &self.starts[first..=end],
+            loops: self.loops,
+            starts: &self.starts[first * self.loops..=end * self.loops],
             words,
         }
     }
@@ -253,17 +273,15 @@ impl Strips {
             .map(|row| (row as u32, rows.window(row, first, end)))
             .collect();
         lines.sort_by_key(|(_, line)| core::cmp::Reverse(line.len()));
-        let zeros = self.offset(end - first);
+        let zeros = (0.0, end - first);
         for pair in lines.chunks(2) {
             let (a, b) = (pair[0], pair.get(1).copied().unwrap_or((NO_ROW, &[])));
             // Sorted: the first is the longer one.
-            for (step, &(col, value)) in a.1.iter().enumerate() {
-                self.words.extend([value.to_bits(), self.offset(col as usize - first)]);
-                let other =
-                    b.1.get(step)
-                        .map(|&(col, value)| (value, self.offset(col as usize - first)));
-                let (value, offset) = other.unwrap_or((0.0, zeros));
-                self.words.extend([value.to_bits(), offset]);
+            let entry = |&(col, value): &(u32, f32)| (value, col as usize - first);
+            for (step, a) in a.1.iter().enumerate() {
+                let entries = [entry(a), b.1.get(step).map_or(zeros, entry)];
+                self.words
+                    .extend(couple(entries.map(|(value, line)| (value, line * self.stride))));
             }
             self.push_strip([a.0, b.0]);
         }
@@ -289,8 +307,12 @@ impl Strips {
         self.push_strip([row as u32, NO_ROW]);
     }
 
-    pub(super) fn push_strip(&mut self, rows: [u32; 2]) {
+    fn push_strip(&mut self, rows: [u32; 2]) {
+        self.end_loop();
         self.order.push(rows);
+    }
+
+    pub(super) fn end_loop(&mut self) {
         self.starts.push((self.words.len() / self.shape.words()) as u32);
     }
 
@@ -298,6 +320,16 @@ impl Strips {
     fn offset(&self, col: usize) -> u32 {
         (col * self.stride * 4) as u32
     }
+}
+
+/// A couple: values, and places in the panel.
+pub(super) fn couple(entries: [(f32, usize); 2]) -> [u32; 3] {
+    let [(a, at), (b, other)] = entries;
+    [
+        (at / OFFSET_UNIT | other / OFFSET_UNIT << 16) as u32,
+        a.to_bits(),
+        b.to_bits(),
+    ]
 }
 
 /// Weights of more bytes than this are gone from the second-level cache when their layer runs again.

@@ -61,6 +61,12 @@ impl Vector for F32x16 {
     }
 
     #[inline(always)]
+    unsafe fn store_within(self, p: *mut f32, first: usize, end: usize) {
+        // SAFETY: see the impl.
+        unsafe { _mm512_mask_storeu_ps(p, self::first(end) & !self::first(first), self.0) }
+    }
+
+    #[inline(always)]
     unsafe fn mul_add(self, factor: Self, sum: Self) -> Self {
         // SAFETY: see the impl.
         Self(unsafe { _mm512_fmadd_ps(self.0, factor.0, sum.0) })
@@ -148,16 +154,5 @@ impl Vector for F32x16 {
     unsafe fn sum(self) -> f32 {
         // SAFETY: see the impl.
         unsafe { _mm512_reduce_add_ps(self.0) }
-    }
-
-    /// One load instead of two: loads are what bounds sparse kernels.
-    #[inline(always)]
-    unsafe fn entry(p: *const u32) -> (Self, usize) {
-        // SAFETY: see the impl; two words are read.
-        unsafe {
-            let both = p.cast::<u64>().read_unaligned();
-            let value = _mm512_castsi512_ps(_mm512_set1_epi32(both as i32));
-            (Self(value), (both >> 32) as usize)
-        }
     }
 }
