@@ -78,16 +78,17 @@ def faults(loop, expected):
 
 
 def listing(name, loop):
-    """The loop without addresses, registers numbered as they appear (r0d is the low half of r0)."""
+    """The loop without addresses, registers numbered as they appear (r0d is the low half of r0, r0w of that)."""
     numbers = {"v": {}, "r": {}}
 
     def rename(found):
         vector, number, before, old, new, after = found.groups()
         numbered = numbers["v" if vector else "r"]
         shown = numbered.setdefault(number or old or new, len(numbered))
-        return f"{vector or 'r'}{shown}{'d' if before == 'e' else after or ''}"
+        half = {"e": "d", "": "w"}.get(before, after or "")
+        return f"{vector or 'r'}{shown}{half}"
 
-    registers = r"%(?:([xyz])mm(\d+)|([re])([a-d]x|[sd]i|[sb]p)|r(\d+)([dwb]?))\b"
+    registers = r"%(?:([xyz])mm(\d+)|([re]?)([a-d]x|[sd]i|[sb]p)|r(\d+)([dwb]?))\b"
     # A base of %r13 or %rbp needs a displacement, even if it is zero.
     lines = [text.replace(" 0x0(", " (") for text in loop[:-1]] + [f"{loop[-1].split()[0]} loop"]
     n, code = count(loop), "".join(f"    {re.sub(registers, rename, text)}\n" for text in lines)

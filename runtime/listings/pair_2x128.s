@@ -1,27 +1,30 @@
-# f32_panel_pair_2x128__avx512, per iteration: 16 FMAs + 2 vpbroadcastd: 9 cycles at 2 per cycle; 18 loads: 9 cycles at 2 per cycle. Bound: 9 cycles.
+# f32_panel_pair_2x128__avx512, per iteration: 16 FMAs + 0 vpbroadcastd: 8 cycles at 2 per cycle; 19 loads: 9.5 cycles at 2 per cycle. Bound: 9.5 cycles.
 loop:
-    mov (r0),r1
-    mov 0x8(r0),r2
-    vpbroadcastd r1d,z0
-    shr $0x20,r1
-    vfmadd231ps (r3,r1,1),z0,z1
-    vfmadd231ps 0x40(r3,r1,1),z0,z2
-    vfmadd231ps 0x80(r3,r1,1),z0,z3
-    vfmadd231ps 0xc0(r3,r1,1),z0,z4
-    vfmadd231ps 0x100(r3,r1,1),z0,z5
-    vfmadd231ps 0x140(r3,r1,1),z0,z6
-    vfmadd231ps 0x180(r3,r1,1),z0,z7
-    vfmadd231ps 0x1c0(r3,r1,1),z0,z8
-    vpbroadcastd r2d,z0
-    shr $0x20,r2
-    vfmadd231ps (r3,r2,1),z0,z9
-    vfmadd231ps 0x40(r3,r2,1),z0,z10
-    vfmadd231ps 0x80(r3,r2,1),z0,z11
-    vfmadd231ps 0xc0(r3,r2,1),z0,z12
-    vfmadd231ps 0x100(r3,r2,1),z0,z13
-    vfmadd231ps 0x140(r3,r2,1),z0,z14
-    vfmadd231ps 0x180(r3,r2,1),z0,z15
-    vfmadd231ps 0x1c0(r3,r2,1),z0,z16
-    add $0x10,r0
-    cmp r4,r0
+    mov 0x30(r0),r1d
+    vbroadcastss 0x4(r0),z0
+    movzwl r2w,r3d
+    vfmadd231ps (r4,r3,8),z0,z1
+    vfmadd231ps 0x40(r4,r3,8),z0,z2
+    vfmadd231ps 0x80(r4,r3,8),z0,z3
+    vfmadd231ps 0xc0(r4,r3,8),z0,z4
+    vfmadd231ps 0x100(r4,r3,8),z0,z5
+    vfmadd231ps 0x140(r4,r3,8),z0,z6
+    vfmadd231ps 0x180(r4,r3,8),z0,z7
+    vfmadd231ps 0x1c0(r4,r3,8),z0,z8
+    vbroadcastss 0x8(r0),z0
+    shr $0x10,r2d
+    vfmadd231ps (r4,r2,8),z0,z9
+    vfmadd231ps 0x40(r4,r2,8),z0,z10
+    vfmadd231ps 0x80(r4,r2,8),z0,z11
+    vfmadd231ps 0xc0(r4,r2,8),z0,z12
+    vfmadd231ps 0x100(r4,r2,8),z0,z13
+    vfmadd231ps 0x140(r4,r2,8),z0,z14
+    vfmadd231ps 0x180(r4,r2,8),z0,z15
+    vfmadd231ps 0x1c0(r4,r2,8),z0,z16
+    add $0xc,r0
+    mov r5d,r2d
+    mov r6d,r5d
+    mov r7d,r6d
+    mov r1d,r7d
+    cmp r8,r0
     jb loop
