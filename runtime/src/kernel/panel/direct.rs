@@ -131,7 +131,7 @@ impl Planes {
     }
 
     /// Where the vectors from a line on begin in a phase plane.
-    fn from_line(&self, line: usize) -> usize {
+    fn start_of(&self, line: usize) -> usize {
         let copy = line % self.folded;
         copy * self.copy + (line - copy) * self.line
     }
@@ -180,7 +180,7 @@ impl Strips {
             for ky in 0..taps.kernel[0] {
                 for kx in first..(first + taps.stride[1]).min(taps.kernel[1]) {
                     let (phase, line) = taps.place(ky, kx);
-                    let at = phase * self.planes.phase + self.planes.from_line(line);
+                    let at = phase * self.planes.phase + self.planes.start_of(line);
                     let start = (ky * taps.kernel[1] + kx) * taps.channels;
                     rows.steps(row, height, start + window.start, start + window.end, |col, values| {
                         let place = (col - start - window.start) * self.planes.plane + at;

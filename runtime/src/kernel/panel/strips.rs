@@ -324,12 +324,9 @@ impl Strips {
 
 /// A couple: values, and places in the panel.
 pub(super) fn couple(entries: [(f32, usize); 2]) -> [u32; 3] {
-    let [(a, at), (b, other)] = entries;
-    [
-        (at / OFFSET_UNIT | other / OFFSET_UNIT << 16) as u32,
-        a.to_bits(),
-        b.to_bits(),
-    ]
+    let [low, high] = entries.map(|(_, place)| (place / OFFSET_UNIT) as u32);
+    let [a, b] = entries.map(|(value, _)| value.to_bits());
+    [low | (high << 16), a, b]
 }
 
 /// Weights of more bytes than this are gone from the second-level cache when their layer runs again.
