@@ -24,6 +24,21 @@ pub(crate) trait Vector: Copy {
     /// The same number in all lanes.
     unsafe fn splat(x: f32) -> Self;
 
+    /// Each of the four numbers at `p` in all lanes.
+    #[cfg_attr(not(feature = "alloc"), allow(dead_code))]
+    #[inline(always)]
+    unsafe fn splat_four(p: *const f32) -> [Self; 4] {
+        // SAFETY: the caller's promise.
+        unsafe {
+            [
+                Self::splat(*p),
+                Self::splat(*p.add(1)),
+                Self::splat(*p.add(2)),
+                Self::splat(*p.add(3)),
+            ]
+        }
+    }
+
     /// The numbers at `p`.
     unsafe fn load(p: *const f32) -> Self;
 

@@ -25,6 +25,21 @@ impl Vector for F32x4 {
     }
 
     #[inline(always)]
+    unsafe fn splat_four(p: *const f32) -> [Self; 4] {
+        // Multiply-adds take a lane as it is.
+        // SAFETY: see the impl.
+        unsafe {
+            let four = vld1q_f32(p);
+            [
+                Self(vdupq_laneq_f32::<0>(four)),
+                Self(vdupq_laneq_f32::<1>(four)),
+                Self(vdupq_laneq_f32::<2>(four)),
+                Self(vdupq_laneq_f32::<3>(four)),
+            ]
+        }
+    }
+
+    #[inline(always)]
     unsafe fn load(p: *const f32) -> Self {
         // SAFETY: see the impl.
         Self(unsafe { vld1q_f32(p) })

@@ -67,7 +67,7 @@ pub(in crate::kernel) unsafe fn dense<V: Vector, const R: usize, const MOST: usi
 #[inline(always)]
 unsafe fn pair_tile<V: Vector, const N: usize>(panel: &Panel<'_>, y: &Output<'_>) {
     let strips = &panel.strips;
-    let (x, end_of) = (panel.x.as_ptr(), End::new(panel, y));
+    let end_of = End::new(panel, y);
     // SAFETY: the steps are couples, offsets inside the panel.
     unsafe {
         let mut steps = Steps::new(panel, COUPLE);
@@ -79,9 +79,14 @@ unsafe fn pair_tile<V: Vector, const N: usize>(panel: &Panel<'_>, y: &Output<'_>
             end_of.fetch::<V, N>(strip, |rows| rows[0]);
             end_of.fetch::<V, N>(strip, |rows| rows[1]);
             while steps.at() < end {
-                let [a, b] = steps.couple();
-                multiply::<V, N>(&mut sums[0], V::splat(*a.value), x.add(a.place));
-                multiply::<V, N>(&mut sums[1], V::splat(*b.value), x.add(b.place));
+                let ([a, b, c, d], values) = steps.quad::<V>();
+                multiply::<V, N>(&mut sums[0], values[0], a);
+                multiply::<V, N>(&mut sums[1], values[1], b);
+                if steps.at() > end {
+                    break;
+                }
+                multiply::<V, N>(&mut sums[0], values[2], c);
+                multiply::<V, N>(&mut sums[1], values[3], d);
             }
             let [a, b] = sums;
             end_of.last(rows[0], a);

@@ -1,22 +1,23 @@
 //! Walking through the steps of strips, one strip after the other.
 
 use crate::kernel::panel::{OFFSET_UNIT, Panel};
+use crate::kernel::vector::Vector;
 
-/// Couples whose offsets are read before they are needed.
+/// Quads whose offsets are read before they are needed.
 ///
 /// Processors serve loads in program order as they become ready. An offset that is read where it is
-/// used comes behind the loads of the couples before, and its own loads wait for it: on Zen 5
-/// such kernels reach 1.3 multiply-adds a cycle, with offsets read so far ahead 1.7.
-const AHEAD: usize = 4;
-/// Words of a couple.
+/// used comes behind the loads of the entries before, and its own loads wait for it: on Zen 5
+/// such kernels reach 1.3 multiply-adds a cycle, with offsets read so far ahead 1.8.
+const AHEAD: usize = 2;
+/// Words of a couple, of which two are a quad.
 pub(super) const COUPLE: usize = 3;
+/// Words of a quad.
+const QUAD: usize = 2 * COUPLE;
 
-/// An entry of a couple.
-pub(super) struct Entry {
-    pub(super) value: *const f32,
-    /// Numbers from the start of the panel.
-    pub(super) place: usize,
-}
+/// The offsets of a quad, 16 bits each.
+#[derive(Clone, Copy)]
+#[repr(C, packed)]
+struct Offsets(u64);
 
 /// The steps of some strips.
 pub(super) struct Steps<'t> {
@@ -24,12 +25,12 @@ pub(super) struct Steps<'t> {
     /// Words of a step.
     words: usize,
     step: *const u32,
-    /// If they are couples: of the next ones.
-    offsets: [u32; AHEAD],
+    /// If they are quads: of the next ones.
+    offsets: [Offsets; AHEAD],
 }
 
 // SAFETY of every block here: starts are ascending and inside the words of the strips, which have words for
-// `AHEAD` couples behind the last step.
+// `AHEAD` quads behind the last step.
 impl<'t> Steps<'t> {
     /// The steps of `words` words from the first strip on.
     ///
@@ -41,13 +42,17 @@ impl<'t> Steps<'t> {
             panel,
             words,
             step: core::ptr::null(),
-            offsets: [0; AHEAD],
+            offsets: [Offsets(0); AHEAD],
         };
+        let strips = &panel.strips;
         // SAFETY: see the impl.
         unsafe {
-            steps.step = steps.end(0);
+            let first = *strips.starts.get_unchecked(0) as usize;
+            // The second half of the quad before may be empty.
+            let first = first.next_multiple_of(strips.shape.together());
+            steps.step = strips.words.as_ptr().add(words * first);
             for (i, offsets) in steps.offsets.iter_mut().enumerate() {
-                *offsets = *steps.step.add(i * COUPLE);
+                *offsets = steps.step.add(i * QUAD).cast::<Offsets>().read();
             }
         }
         steps
@@ -76,7 +81,7 @@ impl<'t> Steps<'t> {
     /// The next step.
     ///
     /// # Safety
-    /// There is one, and no couple was read.
+    /// There is one, and no quad was read.
     #[inline(always)]
     pub(super) unsafe fn next(&mut self) -> *const u32 {
         let step = self.step;
@@ -85,23 +90,26 @@ impl<'t> Steps<'t> {
         step
     }
 
-    /// The next step, a couple.
+    /// The next quad: where its lines begin, and its values in all lanes. If it is the last of its loop and
+    /// [`Steps::at`] lies behind the end then, its second half is empty.
     ///
     /// # Safety
-    /// There is one, and all are couples.
+    /// There is one, and all steps are couples; the CPU has the instruction set of `V`.
     #[inline(always)]
-    pub(super) unsafe fn couple(&mut self) -> [Entry; 2] {
-        let [offsets, a, b, c] = self.offsets;
+    pub(super) unsafe fn quad<V: Vector>(&mut self) -> ([*const f32; 4], [V; 4]) {
+        let [Offsets(offsets), next] = self.offsets;
         // SAFETY: see the impl.
         unsafe {
             // Volatile: a compiler would move the load to where its result is used.
-            self.offsets = [a, b, c, self.step.add(AHEAD * COUPLE).read_volatile()];
-            let values: *const f32 = self.next().add(1).cast();
-            let entry = |i: usize, offset: u32| Entry {
-                value: values.add(i),
-                place: offset as usize * OFFSET_UNIT,
+            let ahead = self.step.add(AHEAD * QUAD).cast::<Offsets>().read_volatile();
+            self.offsets = [next, ahead];
+            let values = V::splat_four(self.step.add(2).cast());
+            self.step = self.step.add(QUAD);
+            let line = |i: usize| {
+                let offset = (offsets >> (16 * i)) & 0xffff;
+                self.panel.x.as_ptr().add(offset as usize * OFFSET_UNIT)
             };
-            [entry(0, offsets & 0xffff), entry(1, offsets >> 16)]
+            ([line(0), line(1), line(2), line(3)], values)
         }
     }
 }

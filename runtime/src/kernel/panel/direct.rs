@@ -12,7 +12,6 @@
 
 use alloc::vec::Vec;
 
-use super::strips::couple;
 use super::{Rows, Shape, Strips};
 
 /// What a convolution looks like to a direct kernel.
@@ -149,12 +148,11 @@ impl Strips {
             for bounds in bounds.windows(2) {
                 let from = (bounds[0]..bounds[1]).step_by(height);
                 let groups = |row| strips.direct_groups(rows, height, taps, first..first + channels, row);
-                let mut steps: Vec<(usize, Vec<Vec<u32>>)> = from.map(|row| (row, groups(row))).collect();
+                let mut steps: Vec<(usize, Vec<Vec<(f32, usize)>>)> = from.map(|row| (row, groups(row))).collect();
                 steps.sort_by_key(|(_, groups)| core::cmp::Reverse(groups.iter().map(Vec::len).sum::<usize>()));
                 for (row, groups) in steps {
-                    for words in groups {
-                        strips.words.extend(words);
-                        strips.end_loop();
+                    for entries in groups {
+                        strips.push_direct(&entries, height, channels);
                     }
                     strips.order.push([row as u32, u32::MAX]);
                 }
@@ -165,7 +163,21 @@ impl Strips {
         strips
     }
 
-    /// The words of each group of the strip that starts at `row`.
+    /// A loop over entries of `height` rows, in a window of `channels`.
+    fn push_direct(&mut self, entries: &[(f32, usize)], height: usize, channels: usize) {
+        if height == 1 {
+            let zero = (0.0, channels * self.planes.plane);
+            let couples = entries.chunks(2).map(|it| [it[0], it.get(1).copied().unwrap_or(zero)]);
+            return self.push_couples(couples);
+        }
+        for entries in entries.chunks(height) {
+            self.words.push(4 * entries[0].1 as u32);
+            self.words.extend(entries.iter().map(|(value, _)| value.to_bits()));
+        }
+        self.end_loop();
+    }
+
+    /// Values and places in the panel of each group of the strip that starts at `row`, row by row.
     fn direct_groups(
         &self,
         rows: &Rows,
@@ -173,9 +185,9 @@ impl Strips {
         taps: &Taps,
         window: core::ops::Range<usize>,
         row: usize,
-    ) -> Vec<Vec<u32>> {
+    ) -> Vec<Vec<(f32, usize)>> {
         let group = |reach: usize| {
-            let (mut words, mut entries) = (Vec::new(), Vec::new());
+            let mut entries = Vec::new();
             let first = reach * taps.stride[1];
             for ky in 0..taps.kernel[0] {
                 for kx in first..(first + taps.stride[1]).min(taps.kernel[1]) {
@@ -184,21 +196,11 @@ impl Strips {
                     let start = (ky * taps.kernel[1] + kx) * taps.channels;
                     rows.steps(row, height, start + window.start, start + window.end, |col, values| {
                         let place = (col - start - window.start) * self.planes.plane + at;
-                        match *values {
-                            [value] => entries.push((value, place)),
-                            _ => {
-                                words.push(4 * place as u32);
-                                words.extend(values.iter().map(|value| value.to_bits()));
-                            }
-                        }
+                        entries.extend(values.iter().map(|&value| (value, place)));
                     });
                 }
             }
-            let zero = (0.0, window.len() * self.planes.plane);
-            for entries in entries.chunks(2) {
-                words.extend(couple([entries[0], entries.get(1).copied().unwrap_or(zero)]));
-            }
-            words
+            entries
         };
         (0..taps.reaches()).rev().map(group).collect()
     }

@@ -9,9 +9,10 @@ use crate::kernel::vector::MOST_LANES;
 /// How the weights of a strip lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
-    /// Two rows with columns of their own. A step is a *couple*, an entry of each: their offsets
-    /// in one word, then their values. The shorter row is filled up with
-    /// zeros that multiply the panel's line of zeros.
+    /// Two rows with columns of their own. A step is a *couple*, an entry of each. The shorter row is
+    /// filled up with zeros that multiply the panel's line of zeros. Two couples lie
+    /// together as a *quad*: four offsets in two words, then four values. The second half of a loop's
+    /// last quad may be empty.
     Pair,
     /// `rows` rows that share their columns. A step is an offset and `rows` values.
     Block {
@@ -24,8 +25,8 @@ pub enum Shape {
         rows: usize,
     },
     /// `rows` rows of a direct convolution that share their columns, group after group of kernel
-    /// columns. Steps are couples of entries of one row, the last filled up with a zero, or
-    /// an offset and `rows` values.
+    /// columns. Steps are couples of entries of one row, the last filled up with a zero, in
+    /// quads, or an offset and `rows` values.
     Direct {
         /// 1, 2 or 4.
         rows: usize,
@@ -50,6 +51,14 @@ impl Shape {
         }
     }
 
+    /// Steps that lie together.
+    pub(in crate::kernel) fn together(self) -> usize {
+        match self {
+            Self::Pair | Self::Direct { rows: 1 } => 2,
+            _ => 1,
+        }
+    }
+
     /// Most lines, `stride` numbers apart, of a panel that offsets can tell apart.
     pub(crate) fn most_cols(self, stride: usize) -> usize {
         match self {
@@ -59,7 +68,7 @@ impl Shape {
     }
 }
 
-/// Numbers that the offsets of couples count: so 16 bits are enough for a panel.
+/// Numbers that the offsets of quads count: so 16 bits are enough for a panel.
 pub(in crate::kernel) const OFFSET_UNIT: usize = 2;
 
 /// The weights of a matrix, cut into windows of columns and parts of rows.
@@ -125,7 +134,7 @@ impl Strips {
         strips
     }
 
-    /// Adds what kernels may read behind the last step: weights in whole vectors, or couples ahead.
+    /// Adds what kernels may read behind the last step: weights in whole vectors, or quads ahead.
     pub(super) fn finish(&mut self) {
         self.words.resize(self.words.len() + MOST_LANES, 0);
     }
@@ -273,17 +282,18 @@ impl Strips {
             .map(|row| (row as u32, rows.window(row, first, end)))
             .collect();
         lines.sort_by_key(|(_, line)| core::cmp::Reverse(line.len()));
-        let zeros = (0.0, end - first);
+        let stride = self.stride;
+        let zero = (0.0, (end - first) * stride);
+        let entry = |line: &[(u32, f32)], i: usize| {
+            let place = |&(col, value): &(u32, f32)| (value, (col as usize - first) * stride);
+            line.get(i).map_or(zero, place)
+        };
         for pair in lines.chunks(2) {
             let (a, b) = (pair[0], pair.get(1).copied().unwrap_or((NO_ROW, &[])));
             // Sorted: the first is the longer one.
-            let entry = |&(col, value): &(u32, f32)| (value, col as usize - first);
-            for (step, a) in a.1.iter().enumerate() {
-                let entries = [entry(a), b.1.get(step).map_or(zeros, entry)];
-                self.words
-                    .extend(couple(entries.map(|(value, line)| (value, line * self.stride))));
-            }
-            self.push_strip([a.0, b.0]);
+            let couples = (0..a.1.len()).map(|i| [entry(a.1, i), entry(b.1, i)]);
+            self.push_couples(couples);
+            self.order.push([a.0, b.0]);
         }
     }
 
@@ -307,6 +317,24 @@ impl Strips {
         self.push_strip([row as u32, NO_ROW]);
     }
 
+    /// A loop of couples, each entry a value and a place in the panel.
+    pub(super) fn push_couples(&mut self, mut couples: impl Iterator<Item = [(f32, usize); 2]>) {
+        let mut empty = false;
+        while let Some([a, b]) = couples.next() {
+            let next = couples.next();
+            empty = next.is_none();
+            let [c, d] = next.unwrap_or_default();
+            let entries = [a, b, c, d];
+            let offset = |i: usize| ((entries[i].1 / OFFSET_UNIT) as u64) << (16 * i);
+            // Read as one number.
+            let offsets: [u32; 2] = bytemuck::cast((0..4).map(offset).sum::<u64>());
+            self.words.extend(offsets);
+            self.words.extend(entries.map(|(value, _)| value.to_bits()));
+        }
+        self.starts
+            .push((self.words.len() / self.shape.words() - usize::from(empty)) as u32);
+    }
+
     fn push_strip(&mut self, rows: [u32; 2]) {
         self.end_loop();
         self.order.push(rows);
@@ -320,13 +348,6 @@ impl Strips {
     fn offset(&self, col: usize) -> u32 {
         (col * self.stride * 4) as u32
     }
-}
-
-/// A couple: values, and places in the panel.
-pub(super) fn couple(entries: [(f32, usize); 2]) -> [u32; 3] {
-    let [low, high] = entries.map(|(_, place)| (place / OFFSET_UNIT) as u32);
-    let [a, b] = entries.map(|(value, _)| value.to_bits());
-    [low | (high << 16), a, b]
 }
 
 /// Weights of more bytes than this are gone from the second-level cache when their layer runs again.

@@ -1,5 +1,6 @@
 //! AVX2 with FMA: Haswell and later.
 
+use core::arch::asm;
 use core::arch::x86_64::*;
 
 use crate::kernel::generic::instance::*;
@@ -21,6 +22,22 @@ unsafe fn first(count: usize) -> __m256i {
     }
 }
 
+/// The four numbers at `p`, twice: by one load, see AVX-512.
+///
+/// # Safety
+/// The numbers are there.
+#[cfg_attr(not(feature = "alloc"), allow(dead_code))]
+#[inline]
+#[target_feature(enable = "avx")]
+unsafe fn repeat_four(p: *const f32) -> __m256 {
+    let all;
+    // SAFETY: the caller's promise; nothing but the register is changed.
+    unsafe {
+        asm!("vbroadcastf128 {}, xmmword ptr [{}]", lateout(ymm_reg) all, in(reg) p, options(pure, readonly, nostack, preserves_flags));
+    }
+    all
+}
+
 // SAFETY of every block here: the trait's contract gives the instruction set
 // and the memory; masked lanes are not touched.
 impl Vector for F32x8 {
@@ -31,6 +48,20 @@ impl Vector for F32x8 {
     unsafe fn splat(x: f32) -> Self {
         // SAFETY: see the impl.
         Self(unsafe { _mm256_set1_ps(x) })
+    }
+
+    #[inline(always)]
+    unsafe fn splat_four(p: *const f32) -> [Self; 4] {
+        // SAFETY: see the impl.
+        unsafe {
+            let all = repeat_four(p);
+            [
+                Self(_mm256_permute_ps::<0b00_00_00_00>(all)),
+                Self(_mm256_permute_ps::<0b01_01_01_01>(all)),
+                Self(_mm256_permute_ps::<0b10_10_10_10>(all)),
+                Self(_mm256_permute_ps::<0b11_11_11_11>(all)),
+            ]
+        }
     }
 
     #[inline(always)]

@@ -1,5 +1,6 @@
 //! AVX-512 as of Ice Lake and Zen 4.
 
+use core::arch::asm;
 use core::arch::x86_64::*;
 
 use crate::kernel::generic::instance::*;
@@ -18,6 +19,25 @@ pub(super) fn first(count: usize) -> __mmask16 {
     ((1u32 << (count as u32 & 31)) - 1) as __mmask16
 }
 
+/// The four numbers at `p`, again and again.
+///
+/// The compiler would read each of them by itself where it is spread over all lanes; loads are what
+/// panel kernels have too few of.
+///
+/// # Safety
+/// The numbers are there.
+#[cfg_attr(not(feature = "alloc"), allow(dead_code))]
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn repeat_four(p: *const f32) -> __m512 {
+    let all;
+    // SAFETY: the caller's promise; nothing but the register is changed.
+    unsafe {
+        asm!("vbroadcastf32x4 {}, xmmword ptr [{}]", lateout(zmm_reg) all, in(reg) p, options(pure, readonly, nostack, preserves_flags));
+    }
+    all
+}
+
 // SAFETY of every block here: the trait's contract gives the instruction set
 // and the memory; masked lanes are not touched.
 impl Vector for F32x16 {
@@ -28,6 +48,20 @@ impl Vector for F32x16 {
     unsafe fn splat(x: f32) -> Self {
         // SAFETY: see the impl.
         Self(unsafe { _mm512_set1_ps(x) })
+    }
+
+    #[inline(always)]
+    unsafe fn splat_four(p: *const f32) -> [Self; 4] {
+        // SAFETY: see the impl.
+        unsafe {
+            let all = repeat_four(p);
+            [
+                Self(_mm512_permute_ps::<0b00_00_00_00>(all)),
+                Self(_mm512_permute_ps::<0b01_01_01_01>(all)),
+                Self(_mm512_permute_ps::<0b10_10_10_10>(all)),
+                Self(_mm512_permute_ps::<0b11_11_11_11>(all)),
+            ]
+        }
     }
 
     #[inline(always)]
