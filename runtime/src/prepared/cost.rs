@@ -83,7 +83,7 @@ impl Task<'_> {
             }
         };
         let panel_bytes = cut.cols / cut.windows * cut.line * (4 * panel.lanes) as f64;
-        let beyond = (panel_bytes / L1_BYTES - 1.0).clamp(0.0, 1.5);
+        let beyond = (panel_bytes / L1_BYTES - 1.0).clamp(0.0, 4.0);
         let bytes = steps * step_bytes;
         let packed_lines = self.groups as f64 * cut.cols * cut.panels;
         let padded = match (panel.shape, self.padding) {

@@ -12,6 +12,7 @@
 
 use alloc::vec::Vec;
 
+use super::strips::Entry;
 use super::{Rows, Shape, Strips};
 
 /// What a convolution looks like to a direct kernel.
@@ -148,7 +149,7 @@ impl Strips {
             for bounds in bounds.windows(2) {
                 let from = (bounds[0]..bounds[1]).step_by(height);
                 let groups = |row| strips.direct_groups(rows, height, taps, first..first + channels, row);
-                let mut steps: Vec<(usize, Vec<Vec<(f32, usize)>>)> = from.map(|row| (row, groups(row))).collect();
+                let mut steps: Vec<_> = from.map(|row| (row, groups(row))).collect();
                 steps.sort_by_key(|(_, groups)| core::cmp::Reverse(groups.iter().map(Vec::len).sum::<usize>()));
                 for (row, groups) in steps {
                     for entries in groups {
@@ -164,7 +165,7 @@ impl Strips {
     }
 
     /// A loop over entries of `height` rows, in a window of `channels`.
-    fn push_direct(&mut self, entries: &[(f32, usize)], height: usize, channels: usize) {
+    fn push_direct(&mut self, entries: &[Entry], height: usize, channels: usize) {
         if height == 1 {
             let zero = (0.0, channels * self.planes.plane);
             let couples = entries.chunks(2).map(|it| [it[0], it.get(1).copied().unwrap_or(zero)]);
@@ -185,7 +186,7 @@ impl Strips {
         taps: &Taps,
         window: core::ops::Range<usize>,
         row: usize,
-    ) -> Vec<Vec<(f32, usize)>> {
+    ) -> Vec<Vec<Entry>> {
         let group = |reach: usize| {
             let mut entries = Vec::new();
             let first = reach * taps.stride[1];

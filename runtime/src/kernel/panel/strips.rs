@@ -317,8 +317,8 @@ impl Strips {
         self.push_strip([row as u32, NO_ROW]);
     }
 
-    /// A loop of couples, each entry a value and a place in the panel.
-    pub(super) fn push_couples(&mut self, mut couples: impl Iterator<Item = [(f32, usize); 2]>) {
+    /// A loop of couples.
+    pub(super) fn push_couples(&mut self, mut couples: impl Iterator<Item = [Entry; 2]>) {
         let mut empty = false;
         while let Some([a, b]) = couples.next() {
             let next = couples.next();
@@ -349,6 +349,9 @@ impl Strips {
         (col * self.stride * 4) as u32
     }
 }
+
+/// A value, and its place in the panel.
+pub(super) type Entry = (f32, usize);
 
 /// Weights of more bytes than this are gone from the second-level cache when their layer runs again.
 const STREAMED_BYTES: usize = 256 << 10;
