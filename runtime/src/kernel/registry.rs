@@ -382,7 +382,9 @@ const LISTS: &[&[Kernel]] = &[
 
 /// All kernels of this build, the preferred first. [`select`] skips those that
 /// the CPU cannot run.
-pub const ALL: &[Kernel] = &join::<{ total(LISTS) }>(LISTS);
+///
+/// No constant: each crate that named it would compile all kernels again.
+pub static ALL: &[Kernel] = &join::<{ total(LISTS) }>(LISTS);
 
 /// [`ALL`] without what is preferred to the kernels of `isa`; empty if this build has none of it.
 pub fn up_to(isa: Isa) -> &'static [Kernel] {
