@@ -3,7 +3,7 @@
 //! Sums of a strip stay in registers for a whole window: rows times vectors of
 //! them, so many that the latency of the multiply-add is hidden.
 
-use super::ends::{AHEAD_BYTES, End, add_first, extra_first, fetch_weights, first_rows, last_rows};
+use super::ends::{AHEAD_BYTES, End, extra_first, fetch_weights, first, first_rows, last_rows};
 use super::steps::{COUPLE, Steps};
 use crate::kernel::panel::{Output, Panel, has_extra};
 use crate::kernel::vector::Vector;
@@ -73,7 +73,7 @@ unsafe fn pair_tile<V: Vector, const N: usize>(panel: &Panel<'_>, y: &Output<'_>
         let mut steps = Steps::new(panel, COUPLE);
         for (strip, &rows) in strips.order.iter().enumerate() {
             let rows = rows.map(|row| row as usize);
-            let mut sums = [[V::splat(0.0); N]; 2];
+            let mut sums: [[V; N]; 2] = [first(panel, rows[0]), first(panel, rows[1])];
             let end = steps.end(strip + 1);
             fetch_weights::<V>(panel, steps.at(), end);
             end_of.fetch::<V, N>(strip, |rows| rows[0]);
@@ -88,10 +88,9 @@ unsafe fn pair_tile<V: Vector, const N: usize>(panel: &Panel<'_>, y: &Output<'_>
                 multiply::<V, N>(&mut sums[0], values[2], c);
                 multiply::<V, N>(&mut sums[1], values[3], d);
             }
-            for (row, mut sums) in rows.into_iter().zip(sums) {
-                add_first(panel, row, &mut sums);
-                end_of.last(row, sums);
-            }
+            let [a, b] = sums;
+            end_of.last(rows[0], a);
+            end_of.last(rows[1], b);
         }
         end_of.activate::<V>();
     }
