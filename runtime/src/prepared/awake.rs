@@ -1,15 +1,27 @@
 //! Waiting without sleeping. A thread that sleeps takes some 50 microseconds to wake, which is as long as a layer
 //! takes, and it may wake on the core of the thread that waits for it: between the layers of an inference, and from one
-//! inference to the next, threads look for work all the time.
+//! inference to the next, threads look for work all the time. After an inference they do so only on cores that
+//! nobody else here wants: with two models in turn on two cores, the threads of one would slow down the other.
 
 use alloc::sync::Arc;
 use core::hint::spin_loop;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use core::time::Duration;
+use std::sync::OnceLock;
 use std::time::Instant;
 
 /// How long threads look for work after an inference.
 const LINGER: Duration = Duration::from_millis(5);
+
+/// Threads of this process that run inferences or look for work.
+static THREADS: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether there are more of them than cores.
+fn are_crowded() -> bool {
+    static CORES: OnceLock<usize> = OnceLock::new();
+    let cores = CORES.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from));
+    THREADS.load(Ordering::Relaxed) > *cores
+}
 
 /// Keeps the threads of a pool awake.
 #[derive(Debug, Default)]
@@ -27,17 +39,25 @@ impl Awake {
     /// An inference shares work among the threads of `pool`.
     pub(super) fn begin(&self, pool: &rayon::ThreadPool) {
         let watch = &self.0;
-        if watch.busy.swap(true, Ordering::Relaxed) || watch.threads.load(Ordering::Relaxed) > 0 {
+        if watch.busy.swap(true, Ordering::Relaxed) {
             return;
         }
-        watch.threads.store(pool.current_num_threads(), Ordering::Relaxed);
+        THREADS.fetch_add(1, Ordering::Relaxed);
+        if watch.threads.load(Ordering::Relaxed) > 0 {
+            return;
+        }
+        let threads = pool.current_num_threads();
+        watch.threads.store(threads, Ordering::Relaxed);
+        THREADS.fetch_add(threads, Ordering::Relaxed);
         let watch = Arc::clone(watch);
         pool.spawn_broadcast(move |_| watch.look());
     }
 
     /// An inference is over.
     pub(super) fn end(&self) {
-        self.0.busy.store(false, Ordering::Relaxed);
+        if self.0.busy.swap(false, Ordering::Relaxed) {
+            THREADS.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -57,12 +77,13 @@ impl Watch {
             }
             if self.busy.load(Ordering::Relaxed) {
                 since = None;
-            } else if since.get_or_insert_with(Instant::now).elapsed() > LINGER {
+            } else if are_crowded() || since.get_or_insert_with(Instant::now).elapsed() > LINGER {
                 break;
             }
             idle.wait();
         }
         self.threads.fetch_sub(1, Ordering::Relaxed);
+        THREADS.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
