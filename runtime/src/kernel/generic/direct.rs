@@ -44,29 +44,33 @@ unsafe fn tile<V: Vector, const R: usize, const N: usize, const MOST: usize>(pan
                 if R == 1 && const { 2 * N <= MOST } && strips.planes.folded > 1 {
                     // Few vectors: with one sum each, multiply-adds would wait for each other.
                     let mut more = [V::splat(0.0); N];
-                    while steps.at() < end {
+                    while steps.has_quad(end) {
                         let ([a, b, c, d], values) = steps.quad::<V>();
                         multiply::<V, N>(&mut sums[0], values[0], a);
                         multiply::<V, N>(&mut more, values[1], b);
-                        if steps.at() > end {
-                            break;
-                        }
                         multiply::<V, N>(&mut sums[0], values[2], c);
                         multiply::<V, N>(&mut more, values[3], d);
+                    }
+                    if steps.at() < end {
+                        let ([a, b, ..], values) = steps.quad::<V>();
+                        multiply::<V, N>(&mut sums[0], values[0], a);
+                        multiply::<V, N>(&mut more, values[1], b);
                     }
                     for (sum, more) in sums[0].iter_mut().zip(more) {
                         *sum = sum.add(more);
                     }
                 } else if R == 1 {
-                    while steps.at() < end {
+                    while steps.has_quad(end) {
                         let ([a, b, c, d], values) = steps.quad::<V>();
                         multiply::<V, N>(&mut sums[0], values[0], a);
                         multiply::<V, N>(&mut sums[0], values[1], b);
-                        if steps.at() > end {
-                            break;
-                        }
                         multiply::<V, N>(&mut sums[0], values[2], c);
                         multiply::<V, N>(&mut sums[0], values[3], d);
+                    }
+                    if steps.at() < end {
+                        let ([a, b, ..], values) = steps.quad::<V>();
+                        multiply::<V, N>(&mut sums[0], values[0], a);
+                        multiply::<V, N>(&mut sums[0], values[1], b);
                     }
                 } else {
                     while steps.at() < end {

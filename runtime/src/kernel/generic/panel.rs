@@ -78,15 +78,17 @@ unsafe fn pair_tile<V: Vector, const N: usize>(panel: &Panel<'_>, y: &Output<'_>
             fetch_weights::<V>(panel, steps.at(), end);
             end_of.fetch::<V, N>(strip, |rows| rows[0]);
             end_of.fetch::<V, N>(strip, |rows| rows[1]);
-            while steps.at() < end {
+            while steps.has_quad(end) {
                 let ([a, b, c, d], values) = steps.quad::<V>();
                 multiply::<V, N>(&mut sums[0], values[0], a);
                 multiply::<V, N>(&mut sums[1], values[1], b);
-                if steps.at() > end {
-                    break;
-                }
                 multiply::<V, N>(&mut sums[0], values[2], c);
                 multiply::<V, N>(&mut sums[1], values[3], d);
+            }
+            if steps.at() < end {
+                let ([a, b, ..], values) = steps.quad::<V>();
+                multiply::<V, N>(&mut sums[0], values[0], a);
+                multiply::<V, N>(&mut sums[1], values[1], b);
             }
             let [a, b] = sums;
             end_of.last(rows[0], a);
