@@ -18,6 +18,13 @@ impl Vector for F32x8 {
     const LANES: usize = 8;
     // Two of the target's registers each: SSE2 has 16.
     const SUMS: usize = 4;
+    type Half = Self;
+    const HALVES: bool = false;
+
+    #[inline(always)]
+    unsafe fn low(self) -> Self {
+        self
+    }
 
     #[inline(always)]
     unsafe fn splat(x: f32) -> Self {

@@ -20,6 +20,15 @@ pub(crate) trait Vector: Copy {
     const LANES: usize;
     /// Registers that the sums of a tile may take; the others are for operands.
     const SUMS: usize;
+    /// The lower half of a register, or the whole one if [`Vector::HALVES`] does not hold.
+    type Half: Vector;
+    /// Whether there are cores on which operations of half a register take less time.
+    #[cfg_attr(not(feature = "alloc"), allow(dead_code))]
+    const HALVES: bool;
+
+    /// The lower half.
+    #[cfg_attr(not(feature = "alloc"), allow(dead_code))]
+    unsafe fn low(self) -> Self::Half;
 
     /// The same number in all lanes.
     unsafe fn splat(x: f32) -> Self;

@@ -37,6 +37,9 @@ pub struct Layer {
     /// Panels that are packed together, so that weights that do not fit the
     /// cache are read once for all of them.
     batch: usize,
+    /// Blocks of rows that run through all windows before the next one does, so that the sums between windows
+    /// stay in the second-level cache.
+    blocks: usize,
     split: Split,
     /// Multiply-adds of a vector.
     steps: usize,
@@ -105,6 +108,10 @@ pub struct Input<'t> {
 const BATCH_BYTES: usize = 256 << 10;
 /// Weights that are used for several panels in a row: another share.
 const CHUNK_BYTES: usize = 256 << 10;
+/// Sums between windows: another share.
+const PARTIAL_BYTES: usize = 400 << 10;
+/// Rows that are worth packing panels for once more.
+const LEAST_BLOCK: usize = 512;
 
 impl Layer {
     /// Repacks the weights of `task` for `kernel`; `None` if that is not a panel kernel, or
@@ -135,11 +142,29 @@ impl Layer {
             Some(by_columns) => (Split::Columns, by_columns),
             None => (Split::Rows, cut(1)?),
         };
-        let parts = match split {
-            Split::Rows => threads,
-            Split::Columns => 1,
+        let (stride, sums, step, cols) = match cut {
+            Cut::Lines(stride) => (stride, stride, task.lines.step, task.rows.cols()),
+            Cut::Planes(_, taps, planes) => {
+                let lines = panels.iter().map(|panel| panel.columns / planes.keep.max(1)).max()?;
+                let sums = planes.vectors_of(lines) * panel.lanes;
+                (planes.plane, sums, taps.stride[1], taps.channels)
+            }
         };
+        let window = Strips::window(panel.shape, cols, tiling.window, stride);
+        let panel_bytes = 4 * panel.panel_len(window, stride);
+        let batch = (BATCH_BYTES / panel_bytes).clamp(1, panels.len());
         let per_group = task.rows.len().checked_div(task.groups)?;
+        let blocks = match window < cols {
+            true => (4 * per_group * sums * batch)
+                .div_ceil(PARTIAL_BYTES)
+                .min(per_group / LEAST_BLOCK)
+                .max(1),
+            false => 1,
+        };
+        let parts = match split {
+            Split::Rows => threads * blocks,
+            Split::Columns => blocks,
+        };
         let groups: Vec<Strips> = (0..task.groups)
             .map(|g| task.rows.range(g * per_group, (g + 1) * per_group))
             .map(|rows| match cut {
@@ -147,15 +172,6 @@ impl Layer {
                 Cut::Planes(height, taps, planes) => Strips::direct(&rows, height, &taps, planes, tiling.window, parts),
             })
             .collect();
-        let (stride, sums, step) = match cut {
-            Cut::Lines(stride) => (stride, stride, task.lines.step),
-            Cut::Planes(_, taps, planes) => {
-                let lines = panels.iter().map(|panel| panel.columns / planes.keep.max(1)).max()?;
-                (planes.plane, planes.vectors_of(lines) * panel.lanes, taps.stride[1])
-            }
-        };
-        let panel_bytes = 4 * panel.panel_len(groups.first()?.window_cols(0).1, stride);
-        let batch = (BATCH_BYTES / panel_bytes).clamp(1, panels.len());
         Some(Self {
             kernel,
             panel,
@@ -166,6 +182,7 @@ impl Layer {
             stride,
             sums,
             batch,
+            blocks,
             split,
             steps: match panel.shape {
                 Shape::Dense { .. } => task.rows.len() * task.rows.cols(),
@@ -242,7 +259,7 @@ impl Layer {
         threads.run(count, |thread, scratch| {
             // There may be more threads, or fewer, than the layer was made for.
             let (panels, parts) = match self.split {
-                Split::Columns => (share(self.panels.len(), thread, count), 0..1),
+                Split::Columns => (share(self.panels.len(), thread, count), 0..parts),
                 Split::Rows => (0..self.panels.len(), share(parts, thread, count)),
             };
             self.run_part(input, &y, scratch, panels, parts);
@@ -274,6 +291,7 @@ impl Layer {
                 },
                 y: y.starting_at(row),
             };
+            let block = strips.part_count().div_ceil(self.blocks.max(1)).max(1);
             for batch in panels.chunks(self.batch) {
                 if self.pads() {
                     // All windows of a batch leave the same places empty.
@@ -282,8 +300,11 @@ impl Layer {
                         .take(batch.len() * self.panel_len())
                         .for_each(|x| *x = 0.0);
                 }
-                for window in 0..strips.windows() {
-                    self.run_window(strips, window, batch, parts.clone(), &place, scratch);
+                for first in parts.clone().step_by(block) {
+                    for window in 0..strips.windows() {
+                        let parts = first..(first + block).min(parts.end);
+                        self.run_window(strips, window, batch, parts, &place, scratch);
+                    }
                 }
             }
             row += strips.rows();

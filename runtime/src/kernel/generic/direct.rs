@@ -1,8 +1,9 @@
 //! Direct convolution kernels (see [`crate::kernel::panel::Taps`]).
 
-use super::ends::{End, add_first, fetch_weights};
-use super::panel::{by_vectors, multiply, multiply_rows};
+use super::ends::{End, fetch_weights};
+use super::panel::{by_vectors, multiply_rows};
 use super::steps::{COUPLE, Steps};
+use super::sums::Sums;
 use crate::kernel::panel::{Output, Panel, Planes};
 use crate::kernel::vector::Vector;
 
@@ -17,13 +18,23 @@ pub(in crate::kernel) unsafe fn direct<V: Vector, const R: usize, const MOST: us
     y: &Output<'_>,
 ) {
     let planes = &panel.strips.planes;
-    let vectors = planes.vectors_of(panel.columns.checked_div(planes.keep).unwrap_or(0));
+    let lines = panel.columns.checked_div(planes.keep).unwrap_or(0);
+    let vectors = planes.vectors_of(lines);
     // SAFETY: the caller's promise.
-    unsafe { by_vectors!(vectors, N <= MOST => tile::<V, R, N, MOST>(panel, y)) }
+    unsafe {
+        // The last of an odd number of lines, two of which share a vector, by itself.
+        match V::HALVES && R == 1 && planes.folded == 2 && lines % 2 == 1 && vectors > 1 {
+            true => by_vectors!(vectors - 1, N if V::HALVES && R == 1 && N < MOST / 2 => tile::<V, R, N, MOST, true>(panel, y)),
+            false => by_vectors!(vectors, N if N <= MOST => tile::<V, R, N, MOST, false>(panel, y)),
+        }
+    }
 }
 
 #[inline(always)]
-unsafe fn tile<V: Vector, const R: usize, const N: usize, const MOST: usize>(panel: &Panel<'_>, y: &Output<'_>) {
+unsafe fn tile<V: Vector, const R: usize, const N: usize, const MOST: usize, const HALF: bool>(
+    panel: &Panel<'_>,
+    y: &Output<'_>,
+) {
     let strips = &panel.strips;
     let end_of = End::new(panel, y);
     let places = Places::<N>::new::<V>(&strips.planes, panel.columns);
@@ -35,76 +46,62 @@ unsafe fn tile<V: Vector, const R: usize, const N: usize, const MOST: usize>(pan
             let (first, last) = (strip * strips.loops + 1, (strip + 1) * strips.loops);
             fetch_weights::<V>(panel, steps.at(), steps.end(last));
             end_of.fetch_rows::<V, R, N>(strip);
-            let mut sums = [[V::splat(0.0); N]; R];
+            let mut sums = [Sums::<V, N, HALF>::splat(0.0); R];
             for index in first..=last {
                 if index > first {
-                    sums.iter_mut().for_each(|sums| move_down(sums));
+                    sums.iter_mut().for_each(|sums| sums.move_down());
                 }
                 let end = steps.end(index);
                 if R == 1 && const { 2 * N <= MOST } && strips.planes.folded > 1 {
                     // Few vectors: with one sum each, multiply-adds would wait for each other.
-                    let mut more = [V::splat(0.0); N];
+                    let mut more = Sums::<V, N, HALF>::splat(0.0);
                     while steps.has_quad(end) {
                         let ([a, b, c, d], values) = steps.quad::<V>();
-                        multiply::<V, N>(&mut sums[0], values[0], a);
-                        multiply::<V, N>(&mut more, values[1], b);
-                        multiply::<V, N>(&mut sums[0], values[2], c);
-                        multiply::<V, N>(&mut more, values[3], d);
+                        sums[0].multiply(values[0], a);
+                        more.multiply(values[1], b);
+                        sums[0].multiply(values[2], c);
+                        more.multiply(values[3], d);
                     }
                     if steps.at() < end {
                         let ([a, b, ..], values) = steps.quad::<V>();
-                        multiply::<V, N>(&mut sums[0], values[0], a);
-                        multiply::<V, N>(&mut more, values[1], b);
+                        sums[0].multiply(values[0], a);
+                        more.multiply(values[1], b);
                     }
-                    for (sum, more) in sums[0].iter_mut().zip(more) {
-                        *sum = sum.add(more);
-                    }
+                    sums[0].add(&more);
                 } else if R == 1 {
                     while steps.has_quad(end) {
                         let ([a, b, c, d], values) = steps.quad::<V>();
-                        multiply::<V, N>(&mut sums[0], values[0], a);
-                        multiply::<V, N>(&mut sums[0], values[1], b);
-                        multiply::<V, N>(&mut sums[0], values[2], c);
-                        multiply::<V, N>(&mut sums[0], values[3], d);
+                        sums[0].multiply(values[0], a);
+                        sums[0].multiply(values[1], b);
+                        sums[0].multiply(values[2], c);
+                        sums[0].multiply(values[3], d);
                     }
                     if steps.at() < end {
                         let ([a, b, ..], values) = steps.quad::<V>();
-                        multiply::<V, N>(&mut sums[0], values[0], a);
-                        multiply::<V, N>(&mut sums[0], values[1], b);
+                        sums[0].multiply(values[0], a);
+                        sums[0].multiply(values[1], b);
                     }
                 } else {
                     while steps.at() < end {
                         let step = steps.next();
-                        multiply_rows::<V, R, N>(&mut sums, step.add(1).cast(), x.byte_add(*step as usize));
+                        multiply_rows(&mut sums, step.add(1).cast(), x.byte_add(*step as usize));
                     }
                 }
             }
             for (r, sums) in sums.iter_mut().enumerate() {
-                add_first(panel, row as usize + r, sums);
+                sums.add_first(panel, row as usize + r);
             }
             for (r, sums) in sums.into_iter().enumerate() {
                 let row = row as usize + r;
                 if row < strips.rows {
                     match end_of.finishes() {
                         true => end_of.store(&places, row, sums),
-                        false => end_of.keep(row, sums),
+                        false => sums.keep(panel, row),
                     }
                 }
             }
         }
         end_of.activate::<V>();
-    }
-}
-
-/// Moves all sums a lane down. What comes into a line's last lanes is not kept.
-#[inline(always)]
-unsafe fn move_down<V: Vector, const N: usize>(sums: &mut [V; N]) {
-    let mut next = sums[0];
-    for sum in sums.iter_mut().rev() {
-        let this = *sum;
-        // SAFETY: the caller's: the CPU has the instruction set.
-        *sum = unsafe { this.move_down(next) };
-        next = this;
     }
 }
 
@@ -114,6 +111,8 @@ pub(super) struct Places<const N: usize> {
     pub(super) first: [(usize, usize); N],
     /// If a vector has two lines: the lane where the second begins, and its columns.
     pub(super) second: Option<(usize, [(usize, usize); N])>,
+    /// First column and number of the lanes of half a vector behind them.
+    pub(super) half: (usize, usize),
 }
 
 impl<const N: usize> Places<N> {
@@ -134,6 +133,7 @@ impl<const N: usize> Places<N> {
             }
         }
         let second = (planes.folded > 1).then_some((planes.line, second));
-        Self { first, second }
+        let half = (line, columns.saturating_sub(line).min(planes.keep));
+        Self { first, second, half }
     }
 }

@@ -6,6 +6,7 @@
 use secateur_format::Activation;
 
 use super::direct::Places;
+use super::sums::{Sums, bias};
 use crate::kernel::activation::activate;
 use crate::kernel::panel::{Output, Panel, Residual, Shape};
 use crate::kernel::vector::{MOST_LANES, Vector};
@@ -30,62 +31,19 @@ pub(super) unsafe fn fetch_weights<V: Vector>(panel: &Panel<'_>, step: *const u3
     }
 }
 
-/// The sums of a row before the window; those of another row for one that is not there.
+/// [`Sums::first`] of the `R` rows from `row` on.
 #[inline(always)]
-pub(super) unsafe fn first<V: Vector, const N: usize>(panel: &Panel<'_>, row: usize) -> [V; N] {
-    // SAFETY: the bias has a number per row, `partial` `N` vectors.
-    unsafe {
-        let row = row.min(panel.strips.rows - 1);
-        if panel.first {
-            return [V::splat(bias(panel, row)); N];
-        }
-        let mut sums = [V::splat(0.0); N];
-        let line = panel.partial.at(row, 0);
-        for (i, sum) in sums.iter_mut().enumerate() {
-            *sum = V::load(line.add(i * V::LANES));
-        }
-        sums
-    }
-}
-
-/// Adds [`first`] to sums, without holding both in registers.
-#[inline(always)]
-pub(super) unsafe fn add_first<V: Vector, const N: usize>(panel: &Panel<'_>, row: usize, sums: &mut [V; N]) {
-    // SAFETY: as for `first`.
-    unsafe {
-        let row = row.min(panel.strips.rows - 1);
-        if panel.first {
-            let bias = V::splat(bias(panel, row));
-            for sum in sums {
-                *sum = sum.add(bias);
-            }
-        } else {
-            let line = panel.partial.at(row, 0);
-            for (i, sum) in sums.iter_mut().enumerate() {
-                *sum = sum.add(V::load(line.add(i * V::LANES)));
-            }
-        }
-    }
-}
-
-#[inline(always)]
-unsafe fn bias(panel: &Panel<'_>, row: usize) -> f32 {
-    // SAFETY: the bias has a number per row.
-    panel.bias.map_or(0.0, |bias| unsafe { *bias.get_unchecked(row) })
-}
-
-#[inline(always)]
-pub(super) unsafe fn first_rows<V: Vector, const R: usize, const N: usize>(
+pub(super) unsafe fn first_rows<V: Vector, const R: usize, const N: usize, const HALF: bool>(
     panel: &Panel<'_>,
     row: usize,
-) -> [[V; N]; R] {
+) -> [Sums<V, N, HALF>; R] {
     // SAFETY: the caller's.
     unsafe {
-        let mut sums = [[V::splat(0.0); N]; R];
-        for (r, sums) in sums.iter_mut().enumerate() {
-            *sums = first(panel, row + r);
+        let mut all = [Sums::splat(0.0); R];
+        for (r, sums) in all.iter_mut().enumerate() {
+            *sums = Sums::first(panel, row + r);
         }
-        sums
+        all
     }
 }
 
@@ -182,66 +140,78 @@ impl<'t> End<'t> {
         self.panel.finish.is_some()
     }
 
-    /// Keeps the sums of a row for the next window.
-    #[inline(always)]
-    pub(super) unsafe fn keep<V: Vector, const N: usize>(&self, row: usize, sums: [V; N]) {
-        // SAFETY: `partial` has `N` vectors for each row.
-        unsafe {
-            let line = self.panel.partial.at(row, 0);
-            for (i, sum) in sums.into_iter().enumerate() {
-                sum.store(line.add(i * V::LANES));
-            }
-        }
-    }
-
     /// Stores the sums of a row, in the output if the window is the last.
     #[inline(always)]
-    pub(super) unsafe fn last<V: Vector, const N: usize>(&self, row: usize, mut sums: [V; N]) {
+    pub(super) unsafe fn last<V: Vector, const N: usize, const HALF: bool>(
+        &self,
+        row: usize,
+        mut sums: Sums<V, N, HALF>,
+    ) {
         if row >= self.panel.strips.rows {
             return;
         }
         // SAFETY: the output and the residual have the panel's rows and columns.
         unsafe {
             if !self.finishes() {
-                return self.keep(row, sums);
+                return sums.keep(self.panel, row);
             }
             let start = row * self.y.row_len();
-            let tail = (self.panel.columns - (N - 1) * V::LANES).min(V::LANES);
+            // Of the half, or of the last vector.
+            let tail = match HALF {
+                true => self.panel.columns - N * V::LANES,
+                false => (self.panel.columns - (N - 1) * V::LANES).min(V::LANES),
+            };
+            let is_whole = |i: usize| HALF || i + 1 < N || tail == V::LANES;
             if !self.residual.is_null() {
                 let residual = self.residual.add(start);
-                for (i, sum) in sums.iter_mut().enumerate() {
+                for (i, sum) in sums.whole.iter_mut().enumerate() {
                     let place = residual.add(i * V::LANES);
-                    let added = match i + 1 < N || tail == V::LANES {
+                    let added = match is_whole(i) {
                         true => V::load(place),
                         false => V::load_first(place, tail),
                     };
                     *sum = sum.add(added);
                 }
+                if HALF {
+                    sums.half = sums.half.add(V::Half::load_first(residual.add(N * V::LANES), tail));
+                }
             }
             let line = self.y.at(row, self.panel.column);
-            for (i, sum) in sums.into_iter().enumerate() {
+            for (i, sum) in sums.whole.into_iter().enumerate() {
                 let sum = self.limited(sum);
-                match i + 1 < N || tail == V::LANES {
+                match is_whole(i) {
                     true => sum.store(line.add(i * V::LANES)),
                     false => sum.store_first(line.add(i * V::LANES), tail),
                 }
+            }
+            if HALF {
+                self.limited(sums.half).store_first(line.add(N * V::LANES), tail);
             }
         }
     }
 
     /// Stores the sums of whole lines in the output.
     #[inline(always)]
-    pub(super) unsafe fn store<V: Vector, const N: usize>(&self, places: &Places<N>, row: usize, mut sums: [V; N]) {
+    pub(super) unsafe fn store<V: Vector, const N: usize, const HALF: bool>(
+        &self,
+        places: &Places<N>,
+        row: usize,
+        mut sums: Sums<V, N, HALF>,
+    ) {
         // SAFETY: the output and the residual have these columns.
         unsafe {
             let start = row * self.y.row_len();
             if !self.residual.is_null() {
                 let residual = self.residual.add(start);
-                for (sum, &(column, count)) in sums.iter_mut().zip(&places.first) {
+                for (sum, &(column, count)) in sums.whole.iter_mut().zip(&places.first) {
                     *sum = sum.add(V::load_first(residual.add(column), count));
                 }
+                if HALF {
+                    let (column, count) = places.half;
+                    sums.half = sums.half.add(V::Half::load_first(residual.add(column), count));
+                }
                 if let Some((lane, second)) = &places.second {
-                    for (sum, &(column, count)) in sums.iter_mut().zip(second) {
+                    for (sum, &(column, count)) in sums.whole.iter_mut().zip(second) {
                         let place = residual.wrapping_add(column).wrapping_sub(*lane);
                         *sum = sum.add(V::load_within(place, *lane, lane + count, V::splat(0.0), false));
                     }
@@ -251,7 +221,7 @@ impl<'t> End<'t> {
             // Straight code, not a loop.
             macro_rules! vectors {
                 ($($i:literal)*) => {
-                    $(if let (Some(&sum), Some(&(column, count))) = (sums.get($i), places.first.get($i)) {
+                    $(if let (Some(&sum), Some(&(column, count))) = (sums.whole.get($i), places.first.get($i)) {
                         let (sum, place) = (self.limited(sum), line.add(column));
                         match count == V::LANES {
                             true => sum.store(place),
@@ -264,6 +234,10 @@ impl<'t> End<'t> {
                 };
             }
             vectors!(0 1 2 3 4 5 6 7 8 9 10 11 12 13);
+            if HALF {
+                let (column, count) = places.half;
+                self.limited(sums.half).store_first(line.add(column), count);
+            }
         }
     }
 
@@ -337,10 +311,10 @@ impl<'t> End<'t> {
 
 /// [`End::last`] of all rows of a strip.
 #[inline(always)]
-pub(super) unsafe fn last_rows<V: Vector, const R: usize, const N: usize>(
+pub(super) unsafe fn last_rows<V: Vector, const R: usize, const N: usize, const HALF: bool>(
     end: &End<'_>,
     row: usize,
-    sums: [[V; N]; R],
+    sums: [Sums<V, N, HALF>; R],
 ) {
     for (r, sums) in sums.into_iter().enumerate() {
         // SAFETY: the caller's.

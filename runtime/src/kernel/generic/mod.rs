@@ -23,6 +23,8 @@ mod spmm;
 mod spmv;
 #[cfg(feature = "alloc")]
 mod steps;
+#[cfg(feature = "alloc")]
+mod sums;
 mod tile;
 mod window;
 

@@ -39,7 +39,7 @@ unsafe fn lines<V: Vector, const STEP: usize>(pack: &Pack<'_>, panel: &mut [f32]
             // SAFETY: the caller's; all that whole vectors read is there.
             unsafe {
                 match vectors {
-                    0..=8 => by_vectors!(vectors, N <= 8 => run::<V, STEP, N>(pack, segment, panel.as_mut_ptr())),
+                    0..=8 => by_vectors!(vectors, N if N <= 8 => run::<V, STEP, N>(pack, segment, panel.as_mut_ptr())),
                     _ => run::<V, STEP, 0>(pack, segment, panel.as_mut_ptr()),
                 }
             }

@@ -152,7 +152,7 @@ impl Strips {
             shape,
             rows: rows.len(),
             cols,
-            window: window.min(shape.most_cols(stride)).clamp(1, cols.max(1)),
+            window: Self::window(shape, cols, window, stride),
             stride,
             planes: Planes::default(),
             part_count: part_count.max(1),
@@ -162,6 +162,11 @@ impl Strips {
             starts: vec![0],
             words: Vec::new(),
         }
+    }
+
+    /// Columns of a window of at most `most`.
+    pub(crate) fn window(shape: Shape, cols: usize, most: usize, stride: usize) -> usize {
+        most.min(shape.most_cols(stride)).clamp(1, cols.max(1))
     }
 
     /// Rows of the matrix.

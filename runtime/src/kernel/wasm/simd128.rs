@@ -17,6 +17,13 @@ pub(in crate::kernel) struct F32x4(v128);
 impl Vector for F32x4 {
     const LANES: usize = 4;
     const SUMS: usize = 8;
+    type Half = Self;
+    const HALVES: bool = false;
+
+    #[inline(always)]
+    unsafe fn low(self) -> Self {
+        self
+    }
 
     #[inline(always)]
     unsafe fn splat(x: f32) -> Self {

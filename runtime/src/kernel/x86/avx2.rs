@@ -43,6 +43,13 @@ unsafe fn repeat_four(p: *const f32) -> __m256 {
 impl Vector for F32x8 {
     const LANES: usize = 8;
     const SUMS: usize = 12;
+    type Half = Self;
+    const HALVES: bool = false;
+
+    #[inline(always)]
+    unsafe fn low(self) -> Self {
+        self
+    }
 
     #[inline(always)]
     unsafe fn splat(x: f32) -> Self {

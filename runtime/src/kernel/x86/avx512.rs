@@ -3,6 +3,7 @@
 use core::arch::asm;
 use core::arch::x86_64::*;
 
+use super::avx2::F32x8;
 use crate::kernel::generic::instance::*;
 use crate::kernel::vector::Vector;
 
@@ -43,6 +44,14 @@ unsafe fn repeat_four(p: *const f32) -> __m512 {
 impl Vector for F32x16 {
     const LANES: usize = 16;
     const SUMS: usize = 24;
+    type Half = F32x8;
+    const HALVES: bool = true;
+
+    #[inline(always)]
+    unsafe fn low(self) -> F32x8 {
+        // SAFETY: see the impl.
+        F32x8(unsafe { _mm512_castps512_ps256(self.0) })
+    }
 
     #[inline(always)]
     unsafe fn splat(x: f32) -> Self {
