@@ -313,6 +313,7 @@ fn special_inputs_stay_where_they_belong() {
         let mut operands = product.operands(&mut rng);
         let clean = product.in_order(&weights.dense, &operands, true, Order::Columns);
         let clean_plain = product.in_order(&weights.dense, &operands, false, Order::Columns);
+        let expected = product.expected(&weights.dense, &operands);
         let cols = [0, 13, 29];
         for col in cols {
             let start = operands.data.starts[col] as usize;
@@ -349,11 +350,15 @@ fn special_inputs_stay_where_they_belong() {
                         if meets(row) {
                             assert!(!y.is_finite(), "{} {tiling:?} output {i}: {y}", kernel.name);
                         } else if !(first..first + strip).any(meets) {
+                            // Pairs have an order of their own.
+                            let is_clean = match panel.shape {
+                                Shape::Pair => expected[i].admits(y),
+                                _ => same(y, clean[i]),
+                            };
                             assert!(
-                                same(y, clean[i]),
+                                is_clean,
                                 "{} {tiling:?} output {i}: {y} is not {}",
-                                kernel.name,
-                                clean[i]
+                                kernel.name, clean[i]
                             );
                         }
                     }

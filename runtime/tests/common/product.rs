@@ -245,6 +245,7 @@ impl Product {
                     by_taps = self.in_order(&weights.dense, operands, fused(kernel.isa), order);
                     alike = &by_taps;
                 }
+                let mut first: Option<Vec<f32>> = None;
                 for threads in &mut threads {
                     let Some(layer) = self.layer(kernel, &rows, operands, tiling, threads.count()) else {
                         assert!(!self.fits(&panel, tiling), "{}", kernel.name);
@@ -252,6 +253,11 @@ impl Product {
                     };
                     // Guards are what a plain build notices; an address sanitizer notices more without.
                     let y = self.run(&layer, operands, threads, [17, 0][i % 2]);
+                    // Which columns two rows share is their own affair, but not that of threads.
+                    let alike = match panel.shape {
+                        Shape::Pair => first.get_or_insert_with(|| y.clone()),
+                        _ => alike,
+                    };
                     for (i, y) in y.iter().enumerate() {
                         let place = || {
                             let (name, encoding, threads) = (kernel.name, weights.desc.encoding, threads.count());

@@ -24,7 +24,9 @@ pub(in crate::kernel) unsafe fn direct<V: Vector, const R: usize, const MOST: us
     unsafe {
         // The last of an odd number of lines, two of which share a vector, by itself.
         match V::HALVES && R == 1 && planes.folded == 2 && lines % 2 == 1 && vectors > 1 {
-            true => by_vectors!(vectors - 1, N if V::HALVES && R == 1 && N < MOST / 2 => tile::<V, R, N, MOST, true>(panel, y)),
+            true => {
+                by_vectors!(vectors - 1, N if V::HALVES && R == 1 && N < MOST / 2 => tile::<V, R, N, MOST, true>(panel, y))
+            }
             false => by_vectors!(vectors, N if N <= MOST => tile::<V, R, N, MOST, false>(panel, y)),
         }
     }

@@ -38,8 +38,12 @@ pub(in crate::kernel) unsafe fn pair<V: Vector, const MOST: usize>(panel: &Panel
     // SAFETY: the caller's promise.
     unsafe {
         match ends_in_half::<V>(panel.columns) {
-            true => by_vectors!(panel.columns / V::LANES, N if V::HALVES && N < MOST => pair_tile::<V, N, true>(panel, y)),
-            false => by_vectors!(panel.columns.div_ceil(V::LANES), N if N <= MOST => pair_tile::<V, N, false>(panel, y)),
+            true => {
+                by_vectors!(panel.columns / V::LANES, N if V::HALVES && N < MOST => pair_tile::<V, N, true>(panel, y))
+            }
+            false => {
+                by_vectors!(panel.columns.div_ceil(V::LANES), N if N <= MOST => pair_tile::<V, N, false>(panel, y))
+            }
         }
     }
 }
@@ -53,8 +57,12 @@ pub(in crate::kernel) unsafe fn block<V: Vector, const R: usize, const MOST: usi
     // SAFETY: the caller's promise.
     unsafe {
         match ends_in_half::<V>(panel.columns) {
-            true => by_vectors!(panel.columns / V::LANES, N if V::HALVES && N < MOST => block_tile::<V, R, N, true>(panel, y)),
-            false => by_vectors!(panel.columns.div_ceil(V::LANES), N if N <= MOST => block_tile::<V, R, N, false>(panel, y)),
+            true => {
+                by_vectors!(panel.columns / V::LANES, N if V::HALVES && N < MOST => block_tile::<V, R, N, true>(panel, y))
+            }
+            false => {
+                by_vectors!(panel.columns.div_ceil(V::LANES), N if N <= MOST => block_tile::<V, R, N, false>(panel, y))
+            }
         }
     }
 }
@@ -70,7 +78,9 @@ pub(in crate::kernel) unsafe fn dense<V: Vector, const R: usize, const MOST: usi
     unsafe {
         match has_extra(panel.columns, V::LANES) {
             true => by_vectors!(panel.columns / V::LANES, N if N <= MOST => dense_tile::<V, R, N, true>(panel, y)),
-            false => by_vectors!(panel.columns.div_ceil(V::LANES), N if N <= MOST => dense_tile::<V, R, N, false>(panel, y)),
+            false => {
+                by_vectors!(panel.columns.div_ceil(V::LANES), N if N <= MOST => dense_tile::<V, R, N, false>(panel, y))
+            }
         }
     }
 }
@@ -84,12 +94,16 @@ unsafe fn pair_tile<V: Vector, const N: usize, const HALF: bool>(panel: &Panel<'
         let mut steps = Steps::new(panel, COUPLE);
         for (strip, &rows) in strips.order.iter().enumerate() {
             let rows = rows.map(|row| row as usize);
-            let [mut one, mut two]: [Sums<V, N, HALF>; 2] =
-                [Sums::first(panel, rows[0]), Sums::first(panel, rows[1])];
-            let end = steps.end(strip + 1);
+            let [mut one, mut two]: [Sums<V, N, HALF>; 2] = [Sums::first(panel, rows[0]), Sums::first(panel, rows[1])];
+            let [shared, end] = [steps.end(2 * strip + 1), steps.end(2 * strip + 2)];
             fetch_weights::<V>(panel, steps.at(), end);
             end_of.fetch::<V, N>(strip, |rows| rows[0]);
             end_of.fetch::<V, N>(strip, |rows| rows[1]);
+            while steps.at() < shared {
+                let ([a, _, c, _], [w, x, y, z]) = steps.quad_of_loads::<V>();
+                Sums::multiply_both(&mut one, &mut two, [w, x], a);
+                Sums::multiply_both(&mut one, &mut two, [y, z], c);
+            }
             while steps.has_quad(end) {
                 let ([a, b, c, d], values) = steps.quad::<V>();
                 one.multiply(values[0], a);

@@ -105,19 +105,50 @@ impl<'t> Steps<'t> {
     /// There is one, and all steps are couples; the CPU has the instruction set of `V`.
     #[inline(always)]
     pub(super) unsafe fn quad<V: Vector>(&mut self) -> ([*const f32; 4], [V; 4]) {
+        // SAFETY: see the impl.
+        unsafe {
+            let lines = self.lines();
+            let values = V::splat_four(self.step.add(2).cast());
+            self.step = self.step.add(QUAD);
+            (lines, values)
+        }
+    }
+
+    /// The same, for where there are fewer loads than multiply-adds: each value is a load.
+    ///
+    /// # Safety
+    /// As [`Steps::quad`].
+    #[inline(always)]
+    pub(super) unsafe fn quad_of_loads<V: Vector>(&mut self) -> ([*const f32; 4], [V; 4]) {
+        // SAFETY: see the impl.
+        unsafe {
+            let lines = self.lines();
+            let value: *const f32 = self.step.add(2).cast();
+            let values = [
+                V::splat(*value),
+                V::splat(*value.add(1)),
+                V::splat(*value.add(2)),
+                V::splat(*value.add(3)),
+            ];
+            self.step = self.step.add(QUAD);
+            (lines, values)
+        }
+    }
+
+    /// Where the lines of the next quad begin.
+    #[inline(always)]
+    unsafe fn lines(&mut self) -> [*const f32; 4] {
         let [Offsets(offsets), next] = self.offsets;
         // SAFETY: see the impl.
         unsafe {
             // Volatile: a compiler would move the load to where its result is used.
             let ahead = self.step.add(AHEAD * QUAD).cast::<Offsets>().read_volatile();
             self.offsets = [next, ahead];
-            let values = V::splat_four(self.step.add(2).cast());
-            self.step = self.step.add(QUAD);
             let line = |i: usize| {
                 let offset = (offsets >> (16 * i)) & 0xffff;
                 self.panel.x.as_ptr().add(offset as usize * OFFSET_UNIT)
             };
-            ([line(0), line(1), line(2), line(3)], values)
+            [line(0), line(1), line(2), line(3)]
         }
     }
 }

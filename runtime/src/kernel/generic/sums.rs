@@ -101,6 +101,24 @@ impl<V: Vector, const N: usize, const HALF: bool> Sums<V, N, HALF> {
         }
     }
 
+    /// Adds `w[0] · line` to `one` and `w[1] · line` to `two`, the line read once for both.
+    #[inline(always)]
+    pub(super) unsafe fn multiply_both(one: &mut Self, two: &mut Self, w: [V; 2], line: *const f32) {
+        // SAFETY: see the impl.
+        unsafe {
+            for (i, (one, two)) in one.whole.iter_mut().zip(&mut two.whole).enumerate() {
+                let x = V::load(line.add(i * V::LANES));
+                *one = x.mul_add(w[0], *one);
+                *two = x.mul_add(w[1], *two);
+            }
+            if HALF {
+                let x = V::Half::load(line.add(N * V::LANES));
+                one.half = x.mul_add(w[0].low(), one.half);
+                two.half = x.mul_add(w[1].low(), two.half);
+            }
+        }
+    }
+
     /// Moves all sums a lane down. What comes into a line's last lanes is not kept.
     #[inline(always)]
     pub(super) unsafe fn move_down(&mut self) {

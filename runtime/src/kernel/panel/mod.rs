@@ -13,6 +13,7 @@ mod direct;
 pub(super) mod kernels;
 mod output;
 mod pack;
+mod pairs;
 mod rows;
 mod strips;
 

@@ -3,13 +3,15 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
+use super::pairs::{self, Pair, pairs};
 use super::{Planes, Rows};
 use crate::kernel::vector::MOST_LANES;
 
 /// How the weights of a strip lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
-    /// Two rows with columns of their own. A step is a *couple*, an entry of each. The shorter row is
+    /// Two rows with columns of their own. A step is a *couple*, an entry of each: first, in a loop by
+    /// themselves, an even number of those whose column is the same, then the others. The shorter row is
     /// filled up with zeros that multiply the panel's line of zeros. Two couples lie
     /// together as a *quad*: four offsets in two words, then four values. The second half of a loop's
     /// last quad may be empty.
@@ -88,7 +90,7 @@ pub struct Strips {
     pub(super) parts: Vec<usize>,
     /// Rows of each strip; only pairs use the second.
     pub(super) order: Vec<[u32; 2]>,
-    /// Loops of a strip: one, or one for each group of a direct convolution.
+    /// Loops of a strip: one, two of a pair, or one for each group of a direct convolution.
     pub(super) loops: usize,
     /// First step of each loop of each strip, and the end.
     starts: Vec<u32>,
@@ -158,7 +160,7 @@ impl Strips {
             part_count: part_count.max(1),
             parts: vec![0],
             order: Vec::new(),
-            loops: 1,
+            loops: if shape == Shape::Pair { 2 } else { 1 },
             starts: vec![0],
             words: Vec::new(),
         }
@@ -238,7 +240,10 @@ impl Strips {
 
     /// Row bounds of parts with about the same number of entries, at whole strips.
     pub(super) fn part_bounds(&self, rows: &Rows) -> Vec<usize> {
-        let strip = self.shape.rows();
+        let strip = match self.shape {
+            Shape::Pair => pairs::BLOCK,
+            shape => shape.rows(),
+        };
         let weight = |row: usize| match self.shape {
             Shape::Dense { .. } => row * rows.cols(),
             _ => rows.starts[row],
@@ -283,22 +288,21 @@ impl Strips {
     }
 
     fn push_pairs(&mut self, rows: &Rows, first: usize, end: usize, from: usize, to: usize) {
-        let mut lines: Vec<(u32, &[(u32, f32)])> = (from..to)
-            .map(|row| (row as u32, rows.window(row, first, end)))
-            .collect();
-        lines.sort_by_key(|(_, line)| core::cmp::Reverse(line.len()));
         let stride = self.stride;
+        let place = |col: u32| (col as usize - first) * stride;
         let zero = (0.0, (end - first) * stride);
-        let entry = |line: &[(u32, f32)], i: usize| {
-            let place = |&(col, value): &(u32, f32)| (value, (col as usize - first) * stride);
-            line.get(i).map_or(zero, place)
-        };
-        for pair in lines.chunks(2) {
-            let (a, b) = (pair[0], pair.get(1).copied().unwrap_or((NO_ROW, &[])));
-            // Sorted: the first is the longer one.
-            let couples = (0..a.1.len()).map(|i| [entry(a.1, i), entry(b.1, i)]);
-            self.push_couples(couples);
-            self.order.push([a.0, b.0]);
+        let mut all: Vec<Pair> = Vec::new();
+        for from in (from..to).step_by(pairs::BLOCK) {
+            let block = from..(from + pairs::BLOCK).min(to);
+            let lines: Vec<_> = block.map(|row| rows.window(row, first, end)).collect();
+            all.extend(pairs(&lines, [from as u32, NO_ROW], [first, end - first], place, zero));
+        }
+        // Loops of equal length follow each other.
+        all.sort_by_key(|pair| core::cmp::Reverse((pair.own.len(), pair.shared.len())));
+        for pair in all {
+            self.push_couples(pair.shared.into_iter());
+            self.push_couples(pair.own.into_iter());
+            self.order.push(pair.rows);
         }
     }
 
