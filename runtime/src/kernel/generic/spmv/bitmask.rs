@@ -117,7 +117,7 @@ impl<T: Value> Operands<'_, T> {
             at.iter_mut().zip(starts).for_each(|(at, start)| *at = *start as usize);
             // The next rows, as long as these.
             let next = |row: usize| self.row_start.get(row).map_or(0, |&start| start as usize);
-            let mut ahead = is_far(self.values).then(|| {
+            let mut ahead = is_far(self.values, self.mask).then(|| {
                 let masks = Ahead::of(self.mask, (row + R) * row_bytes);
                 (masks, Ahead::of(self.values, next(row + R)))
             });

@@ -87,7 +87,7 @@ unsafe fn by_start<V: Decode, T: Value, const R: usize, const C: usize>(
     values: &[T],
     task: &mut Spmv<'_>,
 ) {
-    let mut ahead = is_far(values).then(|| Ahead::of(values, AHEAD_BYTES / size_of::<T>()));
+    let mut ahead = is_far(values, columns).then(|| Ahead::of(values, AHEAD_BYTES / size_of::<T>()));
     for (row, pair) in row_start.windows(2).enumerate() {
         let &[start, end] = pair else { continue };
         let blocks = start as usize..end as usize;
@@ -135,9 +135,9 @@ unsafe fn by_window<V: Decode, T: Value, const R: usize, const C: usize>(
     values: &[T],
     task: &mut Spmv<'_>,
 ) {
-    let (block_cols, far) = (block_cols as usize, is_far(values));
-    let mut pieces = Pieces::new::<T, R, C>(counts, columns, block_cols, far);
-    let mut ahead = far.then(|| Ahead::of(values, 0));
+    let block_cols = block_cols as usize;
+    let mut pieces = Pieces::new::<T, R, C>(counts, columns, block_cols, is_far(values, columns));
+    let mut ahead = pieces.are_far().then(|| Ahead::of(values, 0));
     let mut started = [const { MaybeUninit::<Sums<V, R, C>>::uninit() }; MOST_ROWS];
     // The next piece is widened before the last one is used: single columns
     // cannot be read before the vectors that they were written in have reached the cache.
@@ -153,7 +153,7 @@ unsafe fn by_window<V: Decode, T: Value, const R: usize, const C: usize>(
                 0 => Sums::new(),
                 _ => kept.assume_init(),
             };
-            if far && piece.first_window == 0 && piece.slot == 0 {
+            if ahead.is_some() && piece.first_window == 0 && piece.slot == 0 {
                 ahead = Some(Ahead::of(values, (piece.blocks.start + piece.ahead) * R * C));
             }
             let first = piece.first_window * WINDOW as usize;

@@ -56,10 +56,10 @@ const FAR_BYTES: usize = 8 << 20;
 /// How far ahead: what the memory can deliver while a request is under way, and then some.
 const AHEAD_BYTES: usize = 16384;
 
-/// Whether weights are better asked for ahead of time. Where they are in a cache, it costs a tenth.
+/// Whether weights and their index are better asked for ahead of time. Where they are in a cache, it costs a tenth.
 #[inline(always)]
-fn is_far<T>(values: &[T]) -> bool {
-    size_of_val(values) > FAR_BYTES
+fn is_far<T, I>(values: &[T], index: &[I]) -> bool {
+    size_of_val(values) + size_of_val(index) > FAR_BYTES
 }
 
 impl Spmv<'_> {

@@ -72,19 +72,20 @@ impl<V: Decode, const R: usize, const C: usize> Sums<V, R, C> {
             if FAR {
                 ahead.pass::<V>((end - at) * size_of::<T>());
             }
-            for sum in &mut self.0 {
-                if at >= end {
+            // Less than a vector is added to the last sum, and whole ones to those before, so that
+            // each stays in its register.
+            for sum in self.0.iter_mut().take(SETS - 1) {
+                if at + V::LANES > end {
                     break;
                 }
                 let inputs = V::inputs::<R, C>(x, columns.add(at / (R * C)));
-                if R * C >= V::LANES || at + V::LANES <= end {
-                    *sum = V::widen(weights.add(at)).mul_add(inputs, *sum);
-                } else {
-                    // Not even zero times an input that may be infinite.
-                    let inputs = inputs.keep_first(end - at);
-                    *sum = V::widen_first(weights.add(at), end - at).mul_add(inputs, *sum);
-                }
+                *sum = V::widen(weights.add(at)).mul_add(inputs, *sum);
                 at += V::LANES;
+            }
+            if R * C < V::LANES && at < end {
+                // Not even zero times an input that may be infinite.
+                let inputs = V::inputs::<R, C>(x, columns.add(at / (R * C))).keep_first(end - at);
+                self.0[SETS - 1] = V::widen_first(weights.add(at), end - at).mul_add(inputs, self.0[SETS - 1]);
             }
         }
     }

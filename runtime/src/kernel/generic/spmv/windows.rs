@@ -93,6 +93,7 @@ impl<'a> Pieces<'a> {
     ) -> Self {
         let block_bytes = R * C * size_of::<T>();
         let windows = cols.div_ceil(WIDTH);
+        let tile = const { TILE_INPUTS / (WIDTH * C) };
         let counts_later = Ahead::of(counts, 2 * MOST_ROWS * windows);
         Self {
             counts,
@@ -101,16 +102,22 @@ impl<'a> Pieces<'a> {
             block_bytes,
             least_ahead: const { AHEAD_BYTES / (R * C * size_of::<T>()) },
             windows,
-            tile: const { TILE_INPUTS / (WIDTH * C) },
+            tile,
             rows: 0..0,
             row: 0,
             window: windows,
             at: [0; MOST_ROWS],
             end: 0,
             ahead: 0,
-            later: far.then_some((Ahead::of(columns, 0), counts_later)),
+            // Several rows are read in turns too short for the processor to see what follows.
+            later: (far || windows > tile).then_some((Ahead::of(columns, 0), counts_later)),
             last: [0; WIDTH],
         }
+    }
+
+    /// Whether memory is to be asked for ahead of time.
+    pub(super) fn are_far(&self) -> bool {
+        self.later.is_some()
     }
 
     /// The next piece; `false` if all rows are done.
@@ -199,7 +206,8 @@ impl<'a> Pieces<'a> {
 }
 
 /// Widens the columns of some windows from `start` on, `last` at most, so that no column is outside
-/// the row and none needs be checked later; returns their number. Zeros follow.
+/// the row and none needs be checked later; returns their number, which is 0 if a window has more than
+/// it can. Zeros follow.
 ///
 /// # Safety
 /// The CPU must have the instruction set of `V`; `slots` are those of a piece, which has as many windows at most.
@@ -214,28 +222,32 @@ unsafe fn widen<V: Decode>(
 ) -> usize {
     let last = last.min(u16::MAX.into()) as u16;
     // As many steps for each window: one loop more or less costs as much as several.
-    let most = counts.iter().fold(0, |most, &count| count.max(most));
-    let reach = usize::from(most).min(WIDTH).next_multiple_of(COLUMNS);
-    let (mut len, mut base) = (0, 0);
-    for &count in counts {
-        let own = match columns.get(start + len..start + len + reach) {
-            Some(own) => own,
-            None => {
-                *end = [0; WIDTH];
-                let rest = columns.get(start + len..).unwrap_or(&[]);
-                end.iter_mut().zip(rest).for_each(|(slot, column)| *slot = *column);
-                &*end
+    let most = usize::from(counts.iter().fold(0, |most, &count| count.max(most)));
+    let (mut len, mut base) = (0, 0u16);
+    if most <= WIDTH {
+        let reach = most.next_multiple_of(COLUMNS);
+        // Behind the first column of a window are as many, if no more are before it.
+        let before = columns.len().checked_sub(start + reach);
+        for &count in counts {
+            let own = match before {
+                Some(before) if len <= before => columns.as_ptr().wrapping_add(start + len),
+                _ => {
+                    *end = [0; WIDTH];
+                    let rest = columns.get(start + len..).unwrap_or(&[]);
+                    end.iter_mut().zip(rest).for_each(|(slot, column)| *slot = *column);
+                    end.as_ptr()
+                }
+            };
+            // SAFETY: the caller's promise; `own` has `reach` columns, and there is room for as many, because
+            // a piece has room for all columns of its windows and those of another one.
+            unsafe {
+                for at in (0..reach).step_by(COLUMNS) {
+                    V::columns(own.add(at), base, last, slots.add(len + at));
+                }
             }
-        };
-        // SAFETY: the caller's promise; `own` has `reach` columns, and there is room for as many, because
-        // a piece has room for all columns of its windows and those of another one.
-        unsafe {
-            for at in (0..reach).step_by(COLUMNS) {
-                V::columns(own.as_ptr().add(at), base, last, slots.add(len + at));
-            }
+            len += usize::from(count);
+            base = base.wrapping_add(WINDOW as u16);
         }
-        len += usize::from(count).min(WIDTH);
-        base = base.wrapping_add(WINDOW as u16);
     }
     // SAFETY: there is room for as many columns behind those.
     unsafe { slots.add(len).cast::<[u16; COLUMNS]>().write([0; COLUMNS]) }
