@@ -126,10 +126,10 @@ fn rows_and_columns_around_vectors() {
 /// More windows and columns than a kernel holds at once.
 #[test]
 fn wide_matrices() {
-    for (cols, density) in [(2500, 1.0), (70_000, 0.02)] {
+    for (rows, cols, density) in [(4, 2500, 1.0), (4, 70_000, 0.02), (48, 8400, 0.1), (16, 6000, 0.9)] {
         Case {
             density,
-            ..Case::new(4, cols, Task::Spmv)
+            ..Case::new(rows, cols, Task::Spmv)
         }
         .check();
     }

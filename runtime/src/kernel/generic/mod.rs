@@ -32,9 +32,9 @@ pub(super) use depthwise::depthwise;
 pub(super) use map::map;
 pub(super) use pool::pool;
 pub(super) use spmm::{spmm, spmm_block, spmm_dense};
-#[cfg(target_arch = "x86_64")]
-pub(super) use spmv::{COLUMNS, Expand, MOST_SOURCES, position_bits, spmv_expanded};
 pub(super) use spmv::{Decode, spmv_bitmask, spmv_block, spmv_csr16, spmv_dense, spmv_nm, spmv_win8};
+#[cfg(target_arch = "x86_64")]
+pub(super) use spmv::{Expand, MOST_SOURCES, position_bits, spmv_expanded};
 pub(super) use tile::tile;
 
 /// Defines `available()` and the kernels for a vector type: with the features

@@ -26,6 +26,22 @@ static RANKS: [u64; 256] = {
     ranks
 };
 
+/// [`Decode::columns`], with AVX-512 as well.
+///
+/// # Safety
+/// As there; the CPU has AVX2.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) unsafe fn columns(columns: *const u8, base: u16, last: u16, sums: *mut u16) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let columns = _mm256_cvtepu8_epi16(_mm_loadu_si128(columns.cast()));
+        let sum = _mm256_add_epi16(columns, _mm256_set1_epi16(base.cast_signed()));
+        let sum = _mm256_min_epu16(sum, _mm256_set1_epi16(last.cast_signed()));
+        _mm256_storeu_si256(sums.cast(), sum);
+    }
+}
+
 // SAFETY of every block here: the trait's contract gives the instruction set
 // and the memory.
 impl Decode for F32x8 {
@@ -42,6 +58,22 @@ impl Decode for F32x8 {
                 }
                 _ => Self(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(p.cast())))),
             }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn columns(columns: *const u8, base: u16, last: u16, sums: *mut u16) {
+        // SAFETY: see the impl.
+        unsafe { self::columns(columns, base, last, sums) }
+    }
+
+    #[inline(always)]
+    unsafe fn keep_first(self, count: usize) -> Self {
+        // SAFETY: see the impl.
+        unsafe {
+            let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+            let kept = _mm256_cmpgt_epi32(_mm256_set1_epi32(count as i32), lanes);
+            Self(_mm256_and_ps(self.0, _mm256_castsi256_ps(kept)))
         }
     }
 

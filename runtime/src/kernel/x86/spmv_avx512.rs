@@ -8,7 +8,7 @@ use secateur_format::encoding::{Bitmask, Value, ValueType};
 use super::avx512::{F32x16, first};
 use super::steps;
 use crate::kernel::Spmv;
-use crate::kernel::generic::{COLUMNS, Decode, Expand, MOST_SOURCES, position_bits, spmv_expanded};
+use crate::kernel::generic::{Decode, Expand, MOST_SOURCES, position_bits, spmv_expanded};
 use crate::kernel::vector::Vector;
 
 /// 0, 1, 2 and so on, with a bit that no column needs, so that none is 0.
@@ -24,16 +24,17 @@ static COLUMNS_SET: [u8; 64] = {
 
 /// `vexpandps` between registers. The intrinsic does not do: the compiler joins
 /// it with the load of the weights, and from memory the instruction is
-/// microcode on AMD's cores, which takes two and a half times as long.
+/// microcode on AMD's cores, which takes two and a half times as long. It also waits for the register that
+/// it overwrites, unless that was cleared: several would go one after the other.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn expand(bits: __mmask16, packed: __m512) -> __m512 {
-    let expanded;
+    let mut expanded = _mm512_setzero_ps();
     // SAFETY: registers only.
     unsafe {
         asm!(
             "vexpandps {expanded} {{{bits}}} {{z}}, {packed}",
-            expanded = out(zmm_reg) expanded,
+            expanded = inout(zmm_reg) expanded,
             bits = in(kreg) bits,
             packed = in(zmm_reg) packed,
             options(pure, nomem, nostack, preserves_flags),
@@ -60,12 +61,14 @@ unsafe fn eight(x: *const f32, columns: *const u16) -> __m256 {
 #[inline]
 #[target_feature(enable = "avx512f")]
 unsafe fn four(x: *const f32, columns: *const u16) -> __m128 {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller's promise. The columns are read at once, because loads are what there are too few of.
     unsafe {
-        let one = _mm_load_ss(x.add((*columns).into()));
-        let two = _mm_insert_ps::<0x10>(one, _mm_load_ss(x.add((*columns.add(1)).into())));
-        let three = _mm_insert_ps::<0x20>(two, _mm_load_ss(x.add((*columns.add(2)).into())));
-        _mm_insert_ps::<0x30>(three, _mm_load_ss(x.add((*columns.add(3)).into())))
+        let columns = columns.cast::<u64>().read_unaligned();
+        let number = |i: u64| _mm_load_ss(x.add(usize::from((columns >> (16 * i)) as u16)));
+        let one = number(0);
+        let two = _mm_insert_ps::<0x10>(one, number(1));
+        let three = _mm_insert_ps::<0x20>(two, number(2));
+        _mm_insert_ps::<0x30>(three, number(3))
     }
 }
 
@@ -123,17 +126,15 @@ impl Decode for F32x16 {
     }
 
     #[inline(always)]
-    unsafe fn columns(columns: &[u8; COLUMNS], base: u16, last: u16, sums: &mut [u16; COLUMNS]) {
-        let (base, last) = (base.cast_signed(), last.cast_signed());
-        // SAFETY: see the impl; half of the arrays at a time.
-        unsafe {
-            for at in [0, COLUMNS / 2] {
-                let columns = _mm512_cvtepu8_epi16(_mm256_loadu_si256(columns.as_ptr().add(at).cast()));
-                let sum = _mm512_add_epi16(columns, _mm512_set1_epi16(base));
-                let sum = _mm512_min_epu16(sum, _mm512_set1_epi16(last));
-                _mm512_storeu_si512(sums.as_mut_ptr().add(at).cast(), sum);
-            }
-        }
+    unsafe fn columns(columns: *const u8, base: u16, last: u16, sums: *mut u16) {
+        // SAFETY: see the impl.
+        unsafe { super::spmv_avx2::columns(columns, base, last, sums) }
+    }
+
+    #[inline(always)]
+    unsafe fn keep_first(self, count: usize) -> Self {
+        // SAFETY: see the impl.
+        Self(unsafe { _mm512_maskz_mov_ps(first(count), self.0) })
     }
 
     #[inline(always)]
@@ -230,16 +231,21 @@ impl Expand for F32x16 {
         // SAFETY: see the impl; as many weights are read as bits are set.
         unsafe {
             let bits = mask.cast::<__mmask64>().read_unaligned();
-            let x = [0, 16, 32, 48].map(|at| _mm512_loadu_ps(x.add(at)));
+            let (low, high) = (
+                (_mm512_loadu_ps(x), _mm512_loadu_ps(x.add(16))),
+                (_mm512_loadu_ps(x.add(32)), _mm512_loadu_ps(x.add(48))),
+            );
             let mut columns = _mm512_maskz_compress_epi8(bits, _mm512_loadu_si512(COLUMNS_SET.as_ptr().cast()));
             let mut done = 0;
             loop {
                 let column = _mm512_cvtepu8_epi32(_mm512_castsi512_si128(columns));
-                let low = _mm512_permutex2var_ps(x[0], column, x[1]);
-                let high = _mm512_permutex2var_ps(x[2], column, x[3]);
-                let upper = _mm512_test_epi32_mask(column, _mm512_set1_epi32(32));
+                let low = _mm512_permutex2var_ps(low.0, column, low.1);
+                let high = _mm512_permutex2var_ps(high.0, column, high.1);
+                // Of bytes, which are a quarter of the work.
+                let first = _mm512_castsi512_si128(columns);
+                let upper = _mm_test_epi8_mask(first, _mm_set1_epi8(32));
                 let inputs = _mm512_mask_mov_ps(low, upper, high);
-                let lanes = _mm512_test_epi32_mask(column, column);
+                let lanes = _mm_test_epi8_mask(first, first);
                 let weights = Self::widen_masked(weights.add(done), lanes);
                 sum = _mm512_mask3_fmadd_ps(weights.0, inputs, sum, lanes);
                 done += 16;

@@ -4,6 +4,7 @@
 
 use secateur_format::encoding::{Bitmask, Value};
 
+use super::ahead::Ahead;
 use super::{Expand, is_far};
 use crate::kernel::Spmv;
 
@@ -13,8 +14,8 @@ const WORD: usize = 64;
 const ROWS: usize = 4;
 /// Sets of partial sums of a row: with [`ROWS`], enough to hide the latency of multiply-adds.
 const SETS: usize = 2;
-/// Weights of a word, on average, up to which inputs are collected: then few words have more than a vector holds.
-const FEW: usize = 10;
+/// Weights of a word, on average, up to which inputs are collected: two vectors of them take as long as four that are spread.
+const FEW: usize = 18;
 
 /// A matrix and its input.
 struct Operands<'a, T> {
@@ -114,21 +115,17 @@ impl<T: Value> Operands<'_, T> {
             let mut sums = [[V::splat(0.0); SETS]; R];
             let mut at = [0; R];
             at.iter_mut().zip(starts).for_each(|(at, start)| *at = *start as usize);
-            let far = is_far(self.values);
+            // The next rows, as long as these.
+            let next = |row: usize| self.row_start.get(row).map_or(0, |&start| start as usize);
+            let mut ahead = is_far(self.values, self.mask).then(|| {
+                let masks = Ahead::of(self.mask, (row + R) * row_bytes);
+                (masks, Ahead::of(self.values, next(row + R)))
+            });
+            let step = next(row + R).saturating_sub(next(row)) * size_of::<T>() / words.max(1);
             for word in 0..words {
-                if far {
-                    // The next rows' words are as far ahead as these rows are long.
-                    for (r, at) in at.iter().enumerate() {
-                        let ahead = masks.as_ptr().wrapping_add((R + r) * row_bytes + 8 * word);
-                        V::prefetch(ahead);
-                        let next = self
-                            .row_start
-                            .get(row + R)
-                            .map_or(0, |&next| next as usize - starts[0] as usize);
-                        let ahead = self.values.as_ptr().wrapping_add(at + next);
-                        V::prefetch(ahead);
-                        V::prefetch(ahead.wrapping_byte_add(64));
-                    }
+                if let Some((masks, values)) = &mut ahead {
+                    masks.pass::<V>(R * WORD / 8);
+                    values.pass::<V>(step);
                 }
                 let x = self.x.as_ptr().add(word * WORD);
                 for (r, (sums, at)) in sums.iter_mut().zip(&mut at).enumerate() {

@@ -10,8 +10,8 @@ use crate::kernel::vector::{MOST_LANES, Vector};
 /// Registers that [`Decode::pick`] selects from, at most.
 pub(in crate::kernel) const MOST_SOURCES: usize = 4;
 
-/// Columns that [`Decode::columns`] widens.
-pub(in crate::kernel) const COLUMNS: usize = 64;
+/// Columns that [`Decode::columns`] widens: no vector has more lanes.
+pub(in crate::kernel) const COLUMNS: usize = MOST_LANES;
 
 /// Encoded weights, and the inputs they meet, as vectors.
 ///
@@ -64,11 +64,25 @@ pub(in crate::kernel) trait Decode: Vector {
         }
     }
 
-    /// `base` plus each column, but `last` at most. The carry of a sum past 16 bits is lost.
+    /// `base` plus each of [`COLUMNS`] columns, but `last` at most. The carry of a sum past 16 bits is lost.
     #[inline(always)]
-    unsafe fn columns(columns: &[u8; COLUMNS], base: u16, last: u16, sums: &mut [u16; COLUMNS]) {
-        for (sum, column) in sums.iter_mut().zip(columns) {
-            *sum = base.wrapping_add(u16::from(*column)).min(last);
+    unsafe fn columns(columns: *const u8, base: u16, last: u16, sums: *mut u16) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let columns = columns.cast::<[u8; COLUMNS]>().read();
+            let sum = columns.map(|column| base.wrapping_add(column.into()).min(last));
+            sums.cast::<[u16; COLUMNS]>().write(sum);
+        }
+    }
+
+    /// The first `count <= LANES` lanes, 0 in the others.
+    #[inline(always)]
+    unsafe fn keep_first(self, count: usize) -> Self {
+        let mut lanes = [0.0; MOST_LANES];
+        // SAFETY: the caller's promise; the array has room for any vector.
+        unsafe {
+            self.store(lanes.as_mut_ptr());
+            Self::load_first(lanes.as_ptr(), count)
         }
     }
 

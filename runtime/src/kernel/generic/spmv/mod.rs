@@ -8,6 +8,7 @@
 //! [`Matrix::view`](secateur_format::encoding::Matrix::view) promises wrong results, and no more
 //! than that, for wrong indices. The checks that keep this promise are per row, not per weight.
 
+mod ahead;
 #[cfg(target_arch = "x86_64")]
 mod bitmask;
 mod decode;
@@ -15,12 +16,14 @@ mod dense;
 mod entries;
 mod gather;
 mod nm;
+mod sums;
+mod windows;
 
 #[cfg(target_arch = "x86_64")]
 pub(in crate::kernel) use bitmask::spmv_expanded;
 pub(in crate::kernel) use decode::Decode;
 #[cfg(target_arch = "x86_64")]
-pub(in crate::kernel) use decode::{COLUMNS, Expand, MOST_SOURCES, position_bits};
+pub(in crate::kernel) use decode::{Expand, MOST_SOURCES, position_bits};
 pub(in crate::kernel) use dense::spmv_dense;
 pub(in crate::kernel) use gather::{spmv_block, spmv_csr16, spmv_win8};
 pub(in crate::kernel) use nm::spmv_nm;
@@ -53,9 +56,10 @@ const FAR_BYTES: usize = 8 << 20;
 /// How far ahead: what the memory can deliver while a request is under way, and then some.
 const AHEAD_BYTES: usize = 16384;
 
-/// Whether weights are better asked for ahead of time. Where they are in a cache, it costs a tenth.
-fn is_far<T>(values: &[T]) -> bool {
-    size_of_val(values) > FAR_BYTES
+/// Whether weights and their index are better asked for ahead of time. Where they are in a cache, it costs a tenth.
+#[inline(always)]
+fn is_far<T, I>(values: &[T], index: &[I]) -> bool {
+    size_of_val(values) + size_of_val(index) > FAR_BYTES
 }
 
 impl Spmv<'_> {
