@@ -102,7 +102,7 @@ impl MachineArgs {
         let machine = self.machine.as_deref().map(load).transpose()?;
         Ok(Options {
             threads: self.threads,
-            machine: machine.unwrap_or_default(),
+            machine: machine.unwrap_or_else(Machine::here),
             ..Options::default()
         })
     }

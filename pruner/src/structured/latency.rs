@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use secateur_format::Limits;
 use secateur_format::graph::Graph;
-use secateur_runtime::prepared::{Options, Problem, VectorTask};
+use secateur_runtime::prepared::{Machine, Options, Problem, VectorTask};
 use secateur_runtime::{ArenaBuf, Model, Node};
 
 use super::coupling::Coupling;
@@ -84,7 +84,12 @@ fn predictions(graph: &Graph) -> Result<Vec<(String, [f64; 2])>, ChannelError> {
     let buffer = ArenaBuf::copy_of(&bytes);
     let model = Model::read(buffer.as_ref(), &Limits::HOST);
     let model = model.map_err(|error| EmitError::from(CheckError::Unsupported(error.to_string())))?;
-    let (options, shapes) = (Options::default(), lowered.shapes()?);
+    // The same predictions wherever a run is continued.
+    let options = Options {
+        machine: Machine::default(),
+        ..Options::default()
+    };
+    let shapes = lowered.shapes()?;
     let found = model.nodes().zip(&lowered.nodes).zip(work(&lowered, &shapes));
     let found = found.filter_map(|((node, def), multiplications)| {
         let ns = predicted(&model, &node, &options)?;

@@ -26,21 +26,35 @@ pub struct Machine {
 impl Default for Machine {
     /// A server core with AVX-512: measured on an AMD EPYC of the Zen 5 generation.
     fn default() -> Self {
-        Self {
-            name: "AMD EPYC (Zen 5)".to_string(),
-            kernels: DEFAULT.iter().map(|(name, costs)| (name.to_string(), *costs)).collect(),
-        }
+        Self::shipped("AMD EPYC (Zen 5)", ZEN5)
     }
 }
 
+/// Fitted by `secateur bench --calibrate`, and to the layers of whole networks.
+const ZEN5: &[(&str, Costs)] = &include!("zen5.rs");
 /// Fitted by `secateur bench --calibrate`.
-const DEFAULT: &[(&str, Costs)] = &include!("zen5.rs");
+const ZEN4: &[(&str, Costs)] = &include!("zen4.rs");
 
 /// For kernels that were not measured: plausible ratios. Predictions of such a kernel are only
 /// good for comparing candidates.
 const GUESS: Costs = [0.17, 0.15, 0.08, 1.0, 0.8, 0.7, 1.4, 0.5, 0.002, 2.0];
 
 impl Machine {
+    /// Of the machines that were measured, the one whose core is most like that of this CPU.
+    pub fn here() -> Self {
+        match has_256_bit_units() {
+            true => Self::shipped("AMD EPYC (Zen 4)", ZEN4),
+            false => Self::default(),
+        }
+    }
+
+    fn shipped(name: &str, kernels: &[(&str, Costs)]) -> Self {
+        Self {
+            name: name.to_string(),
+            kernels: kernels.iter().map(|(name, costs)| (name.to_string(), *costs)).collect(),
+        }
+    }
+
     /// Nanoseconds that a product takes on one thread, divided by `threads`.
     pub fn predict(
         &self,
@@ -55,6 +69,22 @@ impl Machine {
         let terms = task.work(panel, tiling);
         terms.iter().zip(costs).map(|(term, cost)| term * cost).sum::<f64>() / threads as f64
     }
+}
+
+/// Whether this is a core of AMD's Zen 3 or Zen 4: one multiply-add of 512 bits a cycle, or two of 256.
+fn has_256_bit_units() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use core::arch::x86_64::__cpuid;
+
+        let vendor = __cpuid(0);
+        let signature = __cpuid(1).eax;
+        let family = (signature >> 8 & 0xf) + (signature >> 20 & 0xff);
+        [vendor.ebx, vendor.edx, vendor.ecx] == [b"Auth", b"enti", b"cAMD"].map(|name| u32::from_le_bytes(*name))
+            && family == 0x19
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    false
 }
 
 /// First-level cache that panels may count on.
@@ -82,6 +112,16 @@ impl Task<'_> {
                 (nnz + 0.15 * rows * cut.windows * libm::sqrt(mean.max(0.1)), 6.0, 1.0)
             }
         };
+        // A line that two rows share is loaded once: half of the loads of such entries, where loads are
+        // what takes time. Partners have more in common than by chance.
+        let loads = match panel.shape {
+            Shape::Pair => {
+                let density = nnz / (rows * cut.cols).max(1.0);
+                let window = (cut.cols / cut.windows).max(1.0);
+                1.0 - 0.22 * (density + 1.8 * (1.0 - density) / libm::sqrt(window)).min(1.0)
+            }
+            _ => 1.0,
+        };
         let panel_bytes = cut.cols / cut.windows * cut.line * (4 * panel.lanes) as f64;
         let beyond = (panel_bytes / L1_BYTES - 1.0).clamp(0.0, 4.0);
         let bytes = steps * step_bytes;
@@ -92,7 +132,7 @@ impl Task<'_> {
         };
         [
             // Multiply-adds.
-            steps * cut.vectors,
+            steps * cut.vectors * loads,
             // Reads of weights and offsets.
             steps * cut.panels / sharing,
             // Vectors of the panel that come from beyond the first-level cache.

@@ -40,7 +40,7 @@ impl Default for Options {
             kernels: ALL,
             threads: 1,
             choice: Choice::Predict,
-            machine: Machine::default(),
+            machine: Machine::here(),
         }
     }
 }

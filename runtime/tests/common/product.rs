@@ -376,7 +376,7 @@ impl Product {
         self.addend != Addend::None
     }
 
-    fn expected(&self, weights: &[f32], operands: &Operands) -> Vec<Approx> {
+    pub(crate) fn expected(&self, weights: &[f32], operands: &Operands) -> Vec<Approx> {
         let added = (self.case.cols, f32::from(self.added()));
         self.outputs(weights, operands)
             .map(|(bias, addend, products)| {
