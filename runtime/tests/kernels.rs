@@ -6,11 +6,13 @@ mod common;
 
 use std::collections::BTreeSet;
 
-use common::case::{CONV, Case, Panel, Task};
+use common::case::{CONV, Case, GUARD, Panel, Task};
+use common::matrices::{Rng, encodings};
 use proptest::prelude::*;
+use secateur_format::encoding::{Matrix, Quantized, pack};
 use secateur_format::op::Conv2d;
-use secateur_runtime::Activation;
-use secateur_runtime::kernel::{self, Isa, Kernel};
+use secateur_runtime::kernel::{self, Isa, Kernel, Run, Spmv};
+use secateur_runtime::{Activation, ArenaBuf};
 
 const ACTIVATIONS: [Activation; 9] = [
     Activation::Identity,
@@ -132,6 +134,40 @@ fn wide_matrices() {
             ..Case::new(rows, cols, Task::Spmv)
         }
         .check();
+    }
+}
+
+/// Whatever bytes an index has, kernels end, and write nothing but their rows.
+#[test]
+fn indices_that_are_wrong() {
+    let (rows, cols) = (16, 6000);
+    let mut rng = Rng::new(1);
+    for kernel in kernel::ALL.iter().filter(|k| k.isa.available()) {
+        let Run::Spmv(run) = kernel.run else { continue };
+        for encoding in encodings(kernel.layout, rows, cols) {
+            let weights = rng.weights(rows, cols, 0.2, false);
+            let Ok(packed) = Quantized::new(&weights, cols as u32, kernel.values).and_then(|w| pack(&w, encoding))
+            else {
+                continue;
+            };
+            for mask in [0x00, 0x01, 0x13, 0xff] {
+                let bytes: Vec<u8> = packed.payload.iter().map(|b| b ^ (rng.next() as u8 & mask)).collect();
+                let payload = ArenaBuf::copy_of(&bytes);
+                let Ok(matrix) = Matrix::view(&packed.desc, payload.as_ref(), 0) else {
+                    continue;
+                };
+                let (x, mut y) = (rng.values(cols), vec![GUARD; rows + 64]);
+                let mut task = Spmv {
+                    bias: None,
+                    activation: Activation::Identity,
+                    x: &x,
+                    y: &mut y[32..32 + rows],
+                };
+                run(&matrix, &mut task);
+                let guards = y[..32].iter().chain(&y[32 + rows..]);
+                assert!(guards.into_iter().all(|&y| y == GUARD), "{} {encoding}", kernel.name);
+            }
+        }
     }
 }
 

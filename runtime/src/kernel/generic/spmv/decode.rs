@@ -89,7 +89,9 @@ pub(in crate::kernel) trait Decode: Vector {
     /// Whether all columns are less than `bound`.
     #[inline(always)]
     unsafe fn all_below(columns: &[u16], bound: usize) -> bool {
-        columns.iter().all(|&column| usize::from(column) < bound)
+        // All of them, since a loop that may end early is not made one of vectors.
+        let most = columns.iter().fold(0, |most, &column| column.max(most));
+        columns.is_empty() || usize::from(most) < bound
     }
 
     /// `bitmask`: with the kernel of [`Expand`], where that is implemented.
