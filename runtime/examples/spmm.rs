@@ -13,7 +13,7 @@ use secateur_format::encoding::{BlockIndex, Encoding, Matrix, Quantized, ValueTy
 use secateur_runtime::ArenaBuf;
 use secateur_runtime::kernel::panel::{Rows, Shape};
 use secateur_runtime::kernel::{self, Isa, Kernel, Offsets, Problem, Run, Spmv};
-use secateur_runtime::prepared::{Input, Layer, Lines, Residual, Task, Threads, Tiling};
+use secateur_runtime::prepared::{Input, Layer, Lines, Options, Residual, Task, Threads, Tiling};
 
 fn random(seed: &mut u64) -> f32 {
     *seed ^= *seed << 13;
@@ -132,11 +132,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             },
             _ => false,
         };
-        let kernel = kernel::ALL.iter().rfind(fits).ok_or("no kernel")?;
-        let tiling = Tiling {
-            vectors: number("vectors").unwrap_or(4),
-            window: number("window").unwrap_or(128),
-        };
         let lines = Lines {
             lines: 1,
             keep: n,
@@ -152,6 +147,21 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             group_stride: 0,
             taps: None,
             padding: None,
+        };
+        // The best prediction, as prepared models choose, unless the tiling is given.
+        let options = Options {
+            kernels: kernel::up_to(isa),
+            ..Options::default()
+        };
+        let candidates = task.candidates(&options);
+        let best = candidates.iter().find(|c| fits(&c.kernel)).ok_or("no kernel")?;
+        let kernel = match number("vectors") {
+            Some(_) => kernel::ALL.iter().rfind(fits).ok_or("no kernel")?,
+            None => best.kernel,
+        };
+        let tiling = Tiling {
+            vectors: number("vectors").unwrap_or(best.tiling.vectors),
+            window: number("window").unwrap_or(best.tiling.window),
         };
         let mut threads = Threads::new(number("threads").unwrap_or(1));
         let layer = Layer::new(kernel, &task, tiling, threads.count()).ok_or("no layer")?;

@@ -16,29 +16,29 @@ loop:
     vfmadd231ps z4,z1,z11
     vfmadd231ps z0,z5,z12
     vfmadd231ps z5,z1,z13
-    vmovups 0x100(r2,r1,1),z2
-    vfmadd231ps z0,z2,z14
-    vfmadd231ps z2,z1,z15
-    vmovups 0x140(r2,r1,1),z2
-    vfmadd231ps z0,z2,z16
-    vfmadd231ps z2,z1,z17
-    vmovups 0x180(r2,r1,1),z2
-    vfmadd231ps z0,z2,z18
-    vfmadd231ps z2,z1,z19
-    vmovups 0x1c0(r2,r1,1),z2
-    vfmadd231ps z0,z2,z20
-    vfmadd231ps z2,z1,z21
-    vmovups 0x200(r2,r1,1),z2
-    vfmadd231ps z0,z2,z22
-    vfmadd231ps z2,z1,z23
-    vmovups 0x240(r2,r1,1),z2
-    vfmadd231ps z0,z2,z24
-    vfmadd231ps z2,z1,z25
-    vmovups 0x280(r2,r1,1),z2
-    vfmadd231ps z0,z2,z26
-    vfmadd231ps z2,z1,z27
-    vmovups 0x2c0(r2,r1,1),z2
-    vfmadd231ps z0,z2,z28
-    vfmadd231ps z1,z2,z29
+    vmovups 0x100(r2,r1,1),z5
+    vfmadd231ps z0,z5,z14
+    vfmadd231ps z5,z1,z15
+    vmovups 0x140(r2,r1,1),z5
+    vfmadd231ps z0,z5,z16
+    vfmadd231ps z5,z1,z17
+    vmovups 0x180(r2,r1,1),z5
+    vfmadd231ps z0,z5,z18
+    vfmadd231ps z5,z1,z19
+    vmovups 0x1c0(r2,r1,1),z5
+    vfmadd231ps z0,z5,z20
+    vfmadd231ps z5,z1,z21
+    vmovups 0x200(r2,r1,1),z5
+    vfmadd231ps z0,z5,z22
+    vfmadd231ps z5,z1,z23
+    vmovups 0x240(r2,r1,1),z5
+    vfmadd231ps z0,z5,z24
+    vfmadd231ps z5,z1,z25
+    vmovups 0x280(r2,r1,1),z5
+    vfmadd231ps z0,z5,z26
+    vfmadd231ps z5,z1,z27
+    vmovups 0x2c0(r2,r1,1),z5
+    vfmadd231ps z0,z5,z28
+    vfmadd231ps z1,z5,z29
     cmp r3,r0
     jb loop
