@@ -161,7 +161,7 @@ class BenchCommand:
         target = source.with_suffix(".sct")
         newest = max(path.stat().st_mtime for path in (source, self.program))
         if not target.exists() or target.stat().st_mtime < newest:
-            self._run("convert", source, "-o", target, "--force")
+            self._run("convert", source, "-o", target, "--force", "--tune")
         return target, None
 
     def time(self, handle, repeat):
