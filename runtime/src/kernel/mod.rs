@@ -2,7 +2,7 @@
 //!
 //! Every kernel of a problem computes the same sums. The order of accumulation
 //! of an output is the order of the stored entries of its row, starting from
-//! the bias; SpMV kernels that keep partial sums say so. The kernels of [`SCALAR`] are the
+//! the bias; SpMV kernels that keep partial sums, pairs and direct convolutions say so. The kernels of [`SCALAR`] are the
 //! oracle of all others.
 //!
 //! Kernels are written once in `generic`, over the `Vector` trait, and

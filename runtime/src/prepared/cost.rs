@@ -84,7 +84,9 @@ fn has_256_bit_units() -> bool {
             && family == 0x19
     }
     #[cfg(not(target_arch = "x86_64"))]
-    false
+    {
+        false
+    }
 }
 
 /// First-level cache that panels may count on.
