@@ -2,7 +2,7 @@
 //! input, one answer per line on standard output.
 //!
 //! `{"m":768,"k":768,"n":128,"sparsity":0.9,"pattern":"unstructured","repeat":50}`;
-//! the pattern may be `dense` or `RxC` blocks; `isa`, `vectors` and `window` are optional. With one column, the
+//! the pattern may be `dense` or `RxC` blocks; `isa` is optional, and so are `vectors` and `window`, together. With one column, the
 //! fastest of a few encodings is timed.
 
 use std::io::BufRead;
@@ -148,30 +148,29 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             taps: None,
             padding: None,
         };
-        // As models are tuned: the fastest of the best predictions, unless the tiling is given.
-        let options = Options {
-            kernels: kernel::up_to(isa),
-            ..Options::default()
-        };
         let mut threads = Threads::new(number("threads").unwrap_or(1));
-        let mut candidates = task.candidates(&options);
-        candidates.retain(|candidate| fits(&candidate.kernel));
-        let best = candidates.first().ok_or("no kernel")?.predicted_ns;
-        let tuned = candidates
-            .iter()
-            .filter(|candidate| candidate.predicted_ns < 1.25 * best);
-        let timed = tuned.filter_map(|candidate| {
-            let layer = task.layer(candidate, threads.count())?;
-            Some((task.measure(&layer, &mut threads), candidate))
-        });
-        let (_, best) = timed.min_by(|a, b| a.0.total_cmp(&b.0)).ok_or("no layer")?;
-        let kernel = match number("vectors") {
-            Some(_) => kernel::ALL.iter().rfind(fits).ok_or("no kernel")?,
-            None => best.kernel,
-        };
-        let tiling = Tiling {
-            vectors: number("vectors").unwrap_or(best.tiling.vectors),
-            window: number("window").unwrap_or(best.tiling.window),
+        let (kernel, tiling) = match (number("vectors"), number("window")) {
+            (Some(vectors), Some(window)) => {
+                let kernel = kernel::ALL.iter().rfind(fits).ok_or("no kernel")?;
+                (kernel, Tiling { vectors, window })
+            }
+            // The fastest of those whose prediction is close to the best.
+            _ => {
+                let options = Options {
+                    kernels: kernel::up_to(isa),
+                    ..Options::default()
+                };
+                let mut candidates = task.candidates(&options);
+                candidates.retain(|candidate| fits(&candidate.kernel));
+                let best = candidates.first().ok_or("no kernel")?.predicted_ns;
+                candidates.retain(|candidate| candidate.predicted_ns < 1.25 * best);
+                let timed = candidates.iter().filter_map(|candidate| {
+                    let layer = task.layer(candidate, threads.count())?;
+                    Some((task.measure(&layer, &mut threads), candidate))
+                });
+                let (_, best) = timed.min_by(|a, b| a.0.total_cmp(&b.0)).ok_or("no layer")?;
+                (best.kernel, best.tiling)
+            }
         };
         let layer = Layer::new(kernel, &task, tiling, threads.count()).ok_or("no layer")?;
         threads.reserve(layer.scratch_bytes());

@@ -33,10 +33,18 @@ pub(crate) trait Vector: Copy {
     /// The same number in all lanes.
     unsafe fn splat(x: f32) -> Self;
 
-    /// Each of the four numbers at `p` in all lanes.
+    /// Each of the four numbers at `p` in all lanes, with as few loads as the instruction set can.
     #[cfg_attr(not(feature = "alloc"), allow(dead_code))]
     #[inline(always)]
     unsafe fn splat_four(p: *const f32) -> [Self; 4] {
+        // SAFETY: the caller's promise.
+        unsafe { Self::splat_each(p) }
+    }
+
+    /// The same with a load each.
+    #[cfg_attr(not(feature = "alloc"), allow(dead_code))]
+    #[inline(always)]
+    unsafe fn splat_each(p: *const f32) -> [Self; 4] {
         // SAFETY: the caller's promise.
         unsafe {
             [

@@ -90,9 +90,8 @@ impl<'t> Steps<'t> {
         step
     }
 
-    /// Whether a whole quad comes before `end`. (A quad's half is left to straight code behind the loop: to look
-    /// within each quad whether the loop ends there makes its end twice as far back in the history of branches, and
-    /// mispredicted.)
+    /// Whether a whole quad comes before `end`. (Half a one is left to straight code behind the loop: a branch less
+    /// in each quad.)
     #[inline(always)]
     pub(super) fn has_quad(&self, end: *const u32) -> bool {
         self.step.wrapping_add(COUPLE) < end
@@ -123,13 +122,7 @@ impl<'t> Steps<'t> {
         // SAFETY: see the impl.
         unsafe {
             let lines = self.lines();
-            let value: *const f32 = self.step.add(2).cast();
-            let values = [
-                V::splat(*value),
-                V::splat(*value.add(1)),
-                V::splat(*value.add(2)),
-                V::splat(*value.add(3)),
-            ];
+            let values = V::splat_each(self.step.add(2).cast());
             self.step = self.step.add(QUAD);
             (lines, values)
         }
