@@ -114,14 +114,14 @@ impl<T: Value> Operands<'_, T> {
         unsafe {
             let mut sums = [[V::splat(0.0); SETS]; R];
             let mut at = [0; R];
-            at.iter_mut().zip(starts).for_each(|(at, start)| *at = *start as usize);
+            at.iter_mut().zip(starts).for_each(|(at, start)| *at = (*start as usize).min(self.values.len()));
             // The next rows, as long as these.
             let next = |row: usize| self.row_start.get(row).map_or(0, |&start| start as usize);
             let mut ahead = is_far(self.values, self.mask).then(|| {
                 let masks = Ahead::of(self.mask, (row + R) * row_bytes);
                 (masks, Ahead::of(self.values, next(row + R)))
             });
-            let step = next(row + R).saturating_sub(next(row)) * size_of::<T>() / words.max(1);
+            let step = (next(row + R).saturating_sub(next(row)) / words.max(1)).saturating_mul(size_of::<T>());
             for word in 0..words {
                 if let Some((masks, values)) = &mut ahead {
                     masks.pass::<V>(R * WORD / 8);

@@ -99,7 +99,7 @@ unsafe fn by_start<V: Decode, T: Value, const R: usize, const C: usize>(
         // the others, unless no columns follow: then with a copy that has zeros behind it.
         unsafe {
             let mut sums = Sums::<V, R, C>::new();
-            if weights.len() == blocks.len() * R * C && V::all_below(own, task.x.len() / C) {
+            if weights.len() == blocks.len().saturating_mul(R * C) && V::all_below(own, task.x.len() / C) {
                 let x = task.x.as_ptr();
                 if padded.is_some() {
                     sums.add(x, own.as_ptr(), weights, &mut ahead);
@@ -154,7 +154,7 @@ unsafe fn by_window<V: Decode, T: Value, const R: usize, const C: usize>(
                 _ => kept.assume_init(),
             };
             if ahead.is_some() && piece.first_window == 0 && piece.slot == 0 {
-                ahead = Some(Ahead::of(values, (piece.blocks.start + piece.ahead) * R * C));
+                ahead = Some(Ahead::of(values, (piece.blocks.start + piece.ahead).saturating_mul(R * C)));
             }
             let first = piece.first_window * WINDOW as usize;
             let x = task.x.get(first * C..).unwrap_or(&[]);

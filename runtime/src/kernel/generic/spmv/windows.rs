@@ -140,7 +140,8 @@ impl<'a> Pieces<'a> {
         let (Some(counts), Some(at)) = (self.counts.get(row + first..row + end), self.at.get_mut(slot)) else {
             return false;
         };
-        let start = *at;
+        // Wrong counts lead behind the columns, but not so far that sums overflow.
+        let start = (*at).min(self.columns.len());
         // SAFETY: the caller's promise.
         let len = unsafe {
             let last = (self.cols - first * WIDTH).saturating_sub(1);
@@ -153,7 +154,7 @@ impl<'a> Pieces<'a> {
                 piece.columns.as_mut_ptr().cast(),
             )
         };
-        *at += len;
+        *at = start + len;
         if let Some((columns, _)) = &mut self.later {
             // SAFETY: the caller's promise.
             unsafe { columns.pass::<V>(len) }
@@ -188,7 +189,8 @@ impl<'a> Pieces<'a> {
             if self.windows <= self.tile {
                 break;
             }
-            self.end += counts.iter().map(|&count| usize::from(count)).sum::<usize>();
+            let own = counts.iter().map(|&count| u64::from(count)).sum::<u64>();
+            self.end += usize::try_from(own).unwrap_or(usize::MAX).min(self.columns.len().saturating_sub(self.end));
             if (self.end - start).saturating_mul(self.block_bytes) >= GROUP_BYTES {
                 break;
             }
