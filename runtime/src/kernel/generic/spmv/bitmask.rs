@@ -114,7 +114,9 @@ impl<T: Value> Operands<'_, T> {
         unsafe {
             let mut sums = [[V::splat(0.0); SETS]; R];
             let mut at = [0; R];
-            at.iter_mut().zip(starts).for_each(|(at, start)| *at = (*start as usize).min(self.values.len()));
+            at.iter_mut()
+                .zip(starts)
+                .for_each(|(at, start)| *at = (*start as usize).min(self.values.len()));
             // The next rows, as long as these.
             let next = |row: usize| self.row_start.get(row).map_or(0, |&start| start as usize);
             let mut ahead = is_far(self.values, self.mask).then(|| {

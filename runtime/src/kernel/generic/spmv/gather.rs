@@ -154,7 +154,10 @@ unsafe fn by_window<V: Decode, T: Value, const R: usize, const C: usize>(
                 _ => kept.assume_init(),
             };
             if ahead.is_some() && piece.first_window == 0 && piece.slot == 0 {
-                ahead = Some(Ahead::of(values, (piece.blocks.start + piece.ahead).saturating_mul(R * C)));
+                ahead = Some(Ahead::of(
+                    values,
+                    (piece.blocks.start + piece.ahead).saturating_mul(R * C),
+                ));
             }
             let first = piece.first_window * WINDOW as usize;
             let x = task.x.get(first * C..).unwrap_or(&[]);

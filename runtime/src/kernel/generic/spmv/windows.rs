@@ -190,7 +190,9 @@ impl<'a> Pieces<'a> {
                 break;
             }
             let own = counts.iter().map(|&count| u64::from(count)).sum::<u64>();
-            self.end += usize::try_from(own).unwrap_or(usize::MAX).min(self.columns.len().saturating_sub(self.end));
+            self.end += usize::try_from(own)
+                .unwrap_or(usize::MAX)
+                .min(self.columns.len().saturating_sub(self.end));
             if (self.end - start).saturating_mul(self.block_bytes) >= GROUP_BYTES {
                 break;
             }
