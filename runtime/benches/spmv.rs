@@ -13,6 +13,7 @@ use std::time::Instant;
 use secateur_format::Activation;
 use secateur_format::encoding::{BlockIndex, Encoding, Matrix, MatrixDesc, Quantized, ValueType, pack};
 use secateur_runtime::ArenaBuf;
+use secateur_runtime::kernel::slices::Slices;
 use secateur_runtime::kernel::{self, Kernel, Layout, Problem, Run, Spmv};
 
 /// Rows and columns, unless others are asked for.
@@ -77,6 +78,7 @@ struct Case {
     kernel: &'static Kernel,
     desc: MatrixDesc,
     payload: ArenaBuf,
+    slices: Option<Slices>,
     /// Seconds per run, one for each round.
     seconds: Vec<f64>,
 }
@@ -94,18 +96,24 @@ impl Case {
         let quantized = Quantized::new(&weights, cols, kernel.values).ok()?;
         drop(weights);
         let packed = pack(&quantized, encoding).ok()?;
+        let payload = ArenaBuf::copy_of(&packed.payload);
+        let slices = match (kernel.run, Matrix::view(&packed.desc, payload.as_ref(), 0)) {
+            (Run::Slices(kernel), Ok(Matrix::Csr16(matrix))) => Slices::new(&matrix, kernel.lanes, kernel.narrow),
+            _ => None,
+        };
         Some(Self {
             name,
             kernel,
             desc: packed.desc,
-            payload: ArenaBuf::copy_of(&packed.payload),
+            payload,
+            slices,
             seconds: Vec::new(),
         })
     }
 
     /// Runs once to warm the caches, then for a while.
     fn visit(&mut self) {
-        let (Ok(matrix), Run::Spmv(run)) = (Matrix::view(&self.desc, self.payload.as_ref(), 0), self.kernel.run) else {
+        let Ok(matrix) = Matrix::view(&self.desc, self.payload.as_ref(), 0) else {
             return;
         };
         let x = vec![1.0; self.desc.cols as usize];
@@ -117,7 +125,11 @@ impl Case {
                 x: black_box(&x),
                 y: black_box(&mut y),
             };
-            run(&matrix, &mut spmv);
+            match (self.kernel.run, &self.slices) {
+                (Run::Spmv(run), _) => run(&matrix, &mut spmv),
+                (Run::Slices(kernel), Some(slices)) => (kernel.run)(slices, &mut spmv),
+                _ => {}
+            }
         };
         once();
         let (mut times, mut seconds) = (1, 0.0);
@@ -148,7 +160,8 @@ impl Case {
 
     fn print(&self, dense: &Self) {
         let seconds = median(self.seconds.clone());
-        let bytes = self.desc.payload_len().unwrap_or(0);
+        let slices = self.slices.as_ref().map(|slices| slices.bytes() as u64);
+        let bytes = slices.or(self.desc.payload_len()).unwrap_or(0);
         let dense_bytes = dense.desc.payload_len().unwrap_or(0);
         let ratio = |whole: u64, part: u64| whole as f64 / part as f64;
         let (weights, fewer_bytes) = (
@@ -176,7 +189,7 @@ fn median(mut numbers: Vec<f64>) -> f64 {
 fn cases(rows: u32, cols: u32, values: ValueType, words: &[String]) -> Vec<Case> {
     let kernels = kernel::ALL
         .iter()
-        .filter(|k| k.problem() == Problem::Spmv && k.values == values);
+        .filter(|k| matches!(k.problem(), Problem::Spmv | Problem::Slices) && k.values == values);
     let mut cases = Vec::new();
     for kernel in kernels.filter(|k| k.isa.available()) {
         for percent in SPARSITIES {

@@ -12,7 +12,8 @@ use secateur_format::Activation;
 use secateur_format::encoding::{BlockIndex, Encoding, Matrix, Quantized, ValueType, pack};
 use secateur_runtime::ArenaBuf;
 use secateur_runtime::kernel::panel::{Rows, Shape};
-use secateur_runtime::kernel::{self, Isa, Kernel, Offsets, Problem, Run, Spmv};
+use secateur_runtime::kernel::slices::Slices;
+use secateur_runtime::kernel::{self, Isa, Kernel, Layout, Offsets, Problem, Run, Spmv};
 use secateur_runtime::prepared::{Input, Layer, Lines, Options, Residual, Task, Threads, Tiling};
 
 fn random(seed: &mut u64) -> f32 {
@@ -22,36 +23,48 @@ fn random(seed: &mut u64) -> f32 {
     (*seed >> 40) as f32 / (1u64 << 24) as f32
 }
 
-/// One column: the fastest of the encodings that prepared models choose from.
+/// One column: the fastest of the kernels that prepared models choose from.
 fn one_column(
     weights: &[f32],
     x: &[f32],
     encoding: Encoding,
+    isa: Isa,
     repeat: usize,
 ) -> Result<serde_json::Value, Box<dyn std::error::Error>> {
     let mut best: Option<(f64, f64, &str)> = None;
-    for encoding in [encoding, Encoding::Dense, Encoding::Bitmask] {
+    let kernels = kernel::ALL
+        .iter()
+        .filter(|kernel| kernel.isa == isa && kernel.values == ValueType::F32);
+    for kernel in kernels {
+        let encoding = match (kernel.problem(), kernel.layout) {
+            (Problem::Spmv, Layout::Dense) => Encoding::Dense,
+            (Problem::Spmv, Layout::Bitmask) => Encoding::Bitmask,
+            (Problem::Spmv | Problem::Slices, Layout::Csr16) => Encoding::Csr16,
+            (Problem::Spmv, layout) if Layout::of(encoding) == Some(layout) => encoding,
+            _ => continue,
+        };
         let packed = pack(&Quantized::new(weights, x.len() as u32, ValueType::F32)?, encoding)?;
         let payload = ArenaBuf::copy_of(&packed.payload);
         let matrix = Matrix::view(&packed.desc, payload.as_ref(), 0).map_err(|e| format!("{e:?}"))?;
-        let kernel = kernel::select(kernel::ALL, Problem::Spmv, encoding, ValueType::F32).ok_or("no kernel")?;
-        let Run::Spmv(run) = kernel.run else {
-            return Err("no kernel".into());
+        let slices = match (kernel.run, &matrix) {
+            (Run::Slices(kernel), Matrix::Csr16(matrix)) => Slices::new(matrix, kernel.lanes, kernel.narrow),
+            _ => None,
         };
         let mut y = vec![0.0; weights.len() / x.len()];
         let mut times: Vec<f64> = (0..=repeat.max(1))
             .map(|_| {
                 let start = Instant::now();
-                let (bias, activation) = (None, Activation::Identity);
-                run(
-                    &matrix,
-                    &mut Spmv {
-                        bias,
-                        activation,
-                        x,
-                        y: &mut y,
-                    },
-                );
+                let mut task = Spmv {
+                    bias: None,
+                    activation: Activation::Identity,
+                    x,
+                    y: &mut y,
+                };
+                match (kernel.run, &slices) {
+                    (Run::Spmv(run), _) => run(&matrix, &mut task),
+                    (Run::Slices(kernel), Some(slices)) => (kernel.run)(slices, &mut task),
+                    _ => {}
+                }
                 start.elapsed().as_secs_f64() * 1e6
             })
             .collect();
@@ -107,11 +120,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 index: BlockIndex::Csr16,
             },
         };
+        let isa = match request["isa"].as_str() {
+            Some("avx2") => Isa::Avx2,
+            _ => Isa::Avx512,
+        };
         if n == 1 {
             let x: Vec<f32> = (0..k).map(|_| random(&mut seed)).collect();
             println!(
                 "{}",
-                one_column(&weights, &x, encoding, number("repeat").unwrap_or(30))?
+                one_column(&weights, &x, encoding, isa, number("repeat").unwrap_or(30))?
             );
             continue;
         }
@@ -119,10 +136,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let payload = ArenaBuf::copy_of(&packed.payload);
         let matrix = Matrix::view(&packed.desc, payload.as_ref(), 0).map_err(|e| format!("{e:?}"))?;
         let rows = Rows::of(&matrix, k);
-        let isa = match request["isa"].as_str() {
-            Some("avx2") => Isa::Avx2,
-            _ => Isa::Avx512,
-        };
         let fits = |kernel: &&Kernel| match kernel.run {
             Run::Panel(panel) if kernel.isa == isa => match (panel.shape, r) {
                 (Shape::Dense { .. }, _) => pattern == "dense",

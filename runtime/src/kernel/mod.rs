@@ -24,6 +24,8 @@ mod planar;
 mod portable;
 mod registry;
 mod scalar;
+#[cfg(feature = "alloc")]
+pub mod slices;
 #[allow(unsafe_code)]
 mod vector;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]

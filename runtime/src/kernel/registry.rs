@@ -33,6 +33,9 @@ pub enum Run {
     /// Repacked weights times a packed panel.
     #[cfg(feature = "alloc")]
     Panel(super::panel::PanelKernel),
+    /// Rows side by side times vector.
+    #[cfg(feature = "alloc")]
+    Slices(super::slices::SlicesKernel),
 }
 
 /// The problem a kernel solves.
@@ -53,6 +56,9 @@ pub enum Problem {
     /// [`Run::Panel`]
     #[cfg(feature = "alloc")]
     Panel,
+    /// [`Run::Slices`]
+    #[cfg(feature = "alloc")]
+    Slices,
 }
 
 /// Instruction set a kernel is written for.
@@ -146,6 +152,8 @@ impl Kernel {
             Run::Map(_) => Problem::Map,
             #[cfg(feature = "alloc")]
             Run::Panel(_) => Problem::Panel,
+            #[cfg(feature = "alloc")]
+            Run::Slices(_) => Problem::Slices,
         }
     }
 }
@@ -360,22 +368,32 @@ pub const PORTABLE: &[Kernel] = kernels! {
 const LISTS: &[&[Kernel]] = &[
     #[cfg(all(target_arch = "x86_64", feature = "alloc"))]
     super::panel::kernels::avx512::KERNELS,
+    #[cfg(all(target_arch = "x86_64", feature = "alloc"))]
+    super::slices::AVX512,
     #[cfg(target_arch = "x86_64")]
     AVX512,
     #[cfg(all(target_arch = "x86_64", feature = "alloc"))]
     super::panel::kernels::avx2::KERNELS,
+    #[cfg(all(target_arch = "x86_64", feature = "alloc"))]
+    super::slices::AVX2,
     #[cfg(target_arch = "x86_64")]
     AVX2,
     #[cfg(all(target_arch = "aarch64", feature = "alloc"))]
     super::panel::kernels::neon::KERNELS,
+    #[cfg(all(target_arch = "aarch64", feature = "alloc"))]
+    super::slices::NEON,
     #[cfg(target_arch = "aarch64")]
     NEON,
     #[cfg(all(target_arch = "wasm32", target_feature = "simd128", feature = "alloc"))]
     super::panel::kernels::simd128::KERNELS,
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128", feature = "alloc"))]
+    super::slices::SIMD128,
     #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
     SIMD128,
     #[cfg(feature = "alloc")]
     super::panel::kernels::portable::KERNELS,
+    #[cfg(feature = "alloc")]
+    super::slices::PORTABLE,
     PORTABLE,
     SCALAR,
 ];

@@ -42,7 +42,7 @@ const PRODUCTS: [(u32, u32, u32, u16, u16); 15] = [
 ];
 
 impl Machine {
-    /// Measures the panel kernels of `options`; takes some seconds. `progress` is told
+    /// Measures the panel kernels of `options`, whose machine says what its cache holds; takes some seconds. `progress` is told
     /// each kernel's name and how many there are.
     pub fn calibrate(name: &str, options: &Options, mut progress: impl FnMut(&str)) -> Self {
         let mut threads = Threads::new(1);
@@ -55,13 +55,13 @@ impl Machine {
                 kernels: crate::kernel::up_to(kernel.isa),
                 ..options.clone()
             };
-            Some((
-                kernel.name.to_string(),
-                fit(&samples(kernel, &panel, &options, &mut threads)),
-            ))
+            let samples = samples(kernel, &panel, &options, &mut threads);
+            // What fits none of the products is not for free.
+            (!samples.is_empty()).then(|| (kernel.name.to_string(), fit(&samples)))
         });
         Self {
             name: name.to_string(),
+            l1_bytes: options.machine.l1_bytes,
             kernels: measured.collect(),
         }
     }
@@ -121,7 +121,10 @@ fn samples(kernel: &'static Kernel, panel: &PanelKernel, options: &Options, thre
             let timed = chosen.into_iter().filter_map(|index| {
                 let candidate = own.get(index)?;
                 let layer = task.layer(candidate, 1)?;
-                Some((task.work(panel, candidate.tiling), task.measure(&layer, threads)))
+                Some((
+                    task.work(panel, candidate.tiling, options.machine.l1_bytes),
+                    task.measure(&layer, threads),
+                ))
             });
             let timed: Vec<_> = timed.collect();
             let best = timed.iter().map(|&(_, time)| time).fold(f64::INFINITY, f64::min);

@@ -19,6 +19,8 @@ pub type Costs = [f64; TERMS];
 pub struct Machine {
     /// The CPU that was measured, in words.
     pub name: String,
+    /// Bytes of the first-level cache that panels may count on: some three quarters, the rest is for weights and sums.
+    pub l1_bytes: f64,
     /// The costs of kernels, by name.
     pub kernels: Vec<(String, Costs)>,
 }
@@ -26,7 +28,7 @@ pub struct Machine {
 impl Default for Machine {
     /// A server core with AVX-512: measured on an AMD EPYC of the Zen 5 generation.
     fn default() -> Self {
-        Self::shipped("AMD EPYC (Zen 5)", ZEN5)
+        Self::shipped("AMD EPYC (Zen 5)", 36.0, ZEN5)
     }
 }
 
@@ -43,14 +45,15 @@ impl Machine {
     /// Of the machines that were measured, the one whose core is most like that of this CPU.
     pub fn here() -> Self {
         match has_256_bit_units() {
-            true => Self::shipped("AMD EPYC (Zen 4)", ZEN4),
+            true => Self::shipped("AMD EPYC (Zen 4)", 26.0, ZEN4),
             false => Self::default(),
         }
     }
 
-    fn shipped(name: &str, kernels: &[(&str, Costs)]) -> Self {
+    fn shipped(name: &str, l1_kib: f64, kernels: &[(&str, Costs)]) -> Self {
         Self {
             name: name.to_string(),
+            l1_bytes: l1_kib * 1024.0,
             kernels: kernels.iter().map(|(name, costs)| (name.to_string(), *costs)).collect(),
         }
     }
@@ -66,7 +69,7 @@ impl Machine {
     ) -> f64 {
         let costs = self.kernels.iter().find(|(name, _)| name == kernel.name);
         let costs = costs.map_or(&GUESS, |(_, costs)| costs);
-        let terms = task.work(panel, tiling);
+        let terms = task.work(panel, tiling, self.l1_bytes);
         terms.iter().zip(costs).map(|(term, cost)| term * cost).sum::<f64>() / threads as f64
     }
 }
@@ -89,14 +92,12 @@ fn has_256_bit_units() -> bool {
     }
 }
 
-/// First-level cache that panels may count on.
-const L1_BYTES: f64 = 36.0 * 1024.0;
 /// Second-level cache that weights may count on.
 const L2_BYTES: f64 = 512.0 * 1024.0;
 
 impl Task<'_> {
-    /// How often a panel kernel does what takes time.
-    pub fn work(&self, panel: &PanelKernel, tiling: Tiling) -> [f64; TERMS] {
+    /// How often a panel kernel does what takes time, where panels may count on `l1_bytes` of the first-level cache.
+    pub fn work(&self, panel: &PanelKernel, tiling: Tiling, l1_bytes: f64) -> [f64; TERMS] {
         let cut = self.cut(panel, tiling);
         let (rows, nnz) = (self.rows.len() as f64, self.rows.nnz() as f64);
         let height = panel.shape.rows() as f64;
@@ -125,7 +126,7 @@ impl Task<'_> {
             _ => 1.0,
         };
         let panel_bytes = cut.cols / cut.windows * cut.line * (4 * panel.lanes) as f64;
-        let beyond = (panel_bytes / L1_BYTES - 1.0).clamp(0.0, 4.0);
+        let beyond = (panel_bytes / l1_bytes - 1.0).clamp(0.0, 4.0);
         let bytes = steps * step_bytes;
         let packed_lines = self.groups as f64 * cut.cols * cut.panels;
         let padded = match (panel.shape, self.padding) {
@@ -186,9 +187,16 @@ impl Task<'_> {
             .vectors(panel.lanes, matches!(panel.shape, Shape::Dense { .. }));
         let panels = vectors.div_ceil(tiling.vectors.max(1)) as f64;
         let keep = self.lines.keep.max(1) as f64;
-        Cut {
+        let last = columns % panel.lanes;
+        let part = match panel.shape {
             // A last column takes a vector per strip, not one per row.
-            vectors: vectors as f64 + if extra { 1.0 / panel.shape.rows() as f64 } else { 0.0 },
+            Shape::Dense { rows } if extra => 1.0 / rows as f64,
+            Shape::Dense { .. } => 0.0,
+            _ if panel.halves && vectors > 1 && last > 0 && last <= panel.lanes / 2 => -0.5,
+            _ => 0.0,
+        };
+        Cut {
+            vectors: vectors as f64 + part,
             cols: cols as f64,
             windows: windows(cols),
             panels,

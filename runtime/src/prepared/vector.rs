@@ -3,13 +3,16 @@
 use alloc::vec::Vec;
 
 use secateur_format::container::TunedNode;
-use secateur_format::encoding::{BlockIndex, Encoding, Matrix, MatrixDesc, Quantized, WINDOW, decode, describe, pack};
+use secateur_format::encoding::{
+    BlockIndex, Encoding, Matrix, MatrixDesc, Packed, Quantized, WINDOW, decode, describe, pack,
+};
 use secateur_format::op::Linear;
 use secateur_format::{Model, Node, Op, Shape};
 
 use super::threads::LEAST_SHARED_NS;
 use super::{Choice, Options, Threads};
 use crate::arena::Carved;
+use crate::kernel::slices::{NARROW, Slices};
 use crate::kernel::{Kernel, Layout, Problem, Run, Spmv, select};
 use crate::op::linear;
 use crate::{ArenaBuf, RunError};
@@ -40,7 +43,7 @@ pub struct VectorCandidate {
     pub kernel: &'static Kernel,
     /// How the weights lie in memory.
     pub encoding: Encoding,
-    /// Bytes of them.
+    /// Bytes of them in that encoding; side by side, rows take about as many.
     pub bytes: u64,
     /// Predicted time on one thread, in nanoseconds.
     pub predicted_ns: f64,
@@ -69,15 +72,17 @@ impl<'m> VectorTask<'m> {
         let others = [Encoding::Dense, Encoding::Csr16, Encoding::Bitmask];
         let others = others.into_iter().filter(|other| *other != self.desc.encoding);
         let encodings = core::iter::once(self.desc.encoding).chain(others);
-        let mut found: Vec<VectorCandidate> = encodings
-            .filter_map(|encoding| {
+        let ways = encodings.map(|encoding| (Problem::Spmv, encoding));
+        let mut found: Vec<VectorCandidate> = ways
+            .chain([(Problem::Slices, Encoding::Csr16)])
+            .filter_map(|(problem, encoding)| {
                 let desc = match encoding == self.desc.encoding {
                     true => self.desc,
                     false => describe(&self.weights, encoding).ok()?,
                 };
-                let kernel = select(options.kernels, Problem::Spmv, encoding, desc.values)?;
-                let terms = work(&desc)?;
-                let costs = costs_of(kernel.layout);
+                let kernel = select(options.kernels, problem, encoding, desc.values)?;
+                let terms = work(&desc, kernel)?;
+                let costs = costs_of(kernel);
                 Some(VectorCandidate {
                     kernel,
                     encoding,
@@ -121,16 +126,14 @@ impl<'m> VectorTask<'m> {
 
     /// The layer, run as `candidate` says.
     pub fn layer(&self, candidate: &VectorCandidate, threads: usize) -> Option<VectorLayer> {
-        let Run::Spmv(run) = candidate.kernel.run else {
-            return None;
-        };
         let rows = self.desc.rows as usize;
         let unit = 1 << rows.trailing_zeros().min(MOST_UNIT.trailing_zeros());
         let threads = match candidate.predicted_ns < LEAST_SHARED_NS {
             true => 1,
             false => threads,
         };
-        let in_place = candidate.encoding == self.desc.encoding && threads == 1;
+        let as_it_is = candidate.kernel.problem() == Problem::Spmv && candidate.encoding == self.desc.encoding;
+        let in_place = as_it_is && threads == 1;
         let parts = match in_place {
             true => Vec::new(),
             false => {
@@ -145,11 +148,8 @@ impl<'m> VectorTask<'m> {
                     let Some(weights) = weights else { return Some(None) };
                     let quantized = Quantized::new(weights, self.desc.cols, self.desc.values).ok()?;
                     let packed = pack(&quantized, candidate.encoding).ok()?;
-                    Some(Some(Part {
-                        first,
-                        desc: packed.desc,
-                        payload: ArenaBuf::copy_of(&packed.payload),
-                    }))
+                    let weights = Weights::new(packed, candidate.kernel)?;
+                    Some(Some(Part { first, weights }))
                 });
                 parts.collect::<Option<Vec<_>>>()?.into_iter().flatten().collect()
             }
@@ -157,7 +157,6 @@ impl<'m> VectorTask<'m> {
         Some(VectorLayer {
             linear: self.linear,
             kernel: candidate.kernel,
-            run,
             encoding: candidate.encoding,
             unit,
             parts,
@@ -188,7 +187,7 @@ impl<'m> VectorTask<'m> {
 
 /// What takes time: values, blocks that have an index, rows (of blocks), pieces of rows (windows, words of a mask),
 /// rows that end within a word of a mask, bytes from beyond the second-level cache, bytes from memory, and the call.
-fn work(desc: &MatrixDesc) -> Option<[f64; 8]> {
+fn work(desc: &MatrixDesc, kernel: &Kernel) -> Option<[f64; 8]> {
     let (rows, stored) = (f64::from(desc.rows), f64::from(desc.stored));
     // Rows and columns of a block that has an index.
     let (r, c) = match desc.encoding {
@@ -201,6 +200,7 @@ fn work(desc: &MatrixDesc) -> Option<[f64; 8]> {
     };
     let rows = rows / f64::from(r);
     let pieces = match desc.encoding {
+        _ if is_narrow(kernel) => rows * f64::from(desc.cols.div_ceil(NARROW as u32)),
         Encoding::Win8
         | Encoding::Block {
             index: BlockIndex::Win8,
@@ -225,8 +225,10 @@ fn work(desc: &MatrixDesc) -> Option<[f64; 8]> {
 /// Nanoseconds per unit of each term: least squares of the relative errors, none below 0, over f32 matrices of 10x100 to
 /// 6144x16384 with 5 to 50 % of weights, on Zen 4 with AVX-512 at 3.7 GHz (12 to 16 % off on average; most of what is
 /// off by more than 25 % is close to the size of the last cache). Where others are slower, they are so for all encodings.
-fn costs_of(layout: Layout) -> [f64; 8] {
-    match layout {
+fn costs_of(kernel: &Kernel) -> [f64; 8] {
+    match kernel.layout {
+        _ if is_narrow(kernel) => [0.0, 0.071, 0.0, 0.516, 0.0, 0.001, 0.01, 92.0],
+        _ if kernel.problem() == Problem::Slices => [0.0, 0.201, 0.09, 0.0, 0.0, 0.001, 0.054, 96.0],
         Layout::Csr16 => [0.0, 0.214, 9.1, 0.0, 0.0, 0.003, 0.032, 29.0],
         Layout::Win8 => [0.0, 0.215, 12.8, 2.6, 0.0, 0.002, 0.019, 196.0],
         Layout::Nm => [0.0, 0.075, 9.5, 0.0, 0.0, 0.001, 0.037, 44.0],
@@ -236,12 +238,54 @@ fn costs_of(layout: Layout) -> [f64; 8] {
     }
 }
 
+fn is_narrow(kernel: &Kernel) -> bool {
+    matches!(kernel.run, Run::Slices(slices) if slices.narrow)
+}
+
 /// Rows encoded anew.
 #[derive(Debug)]
 struct Part {
     first: usize,
-    desc: MatrixDesc,
-    payload: ArenaBuf,
+    weights: Weights,
+}
+
+/// As the kernel wants them.
+#[derive(Debug)]
+enum Weights {
+    Encoded(MatrixDesc, ArenaBuf),
+    Slices(Slices),
+}
+
+impl Weights {
+    fn new(packed: Packed, kernel: &Kernel) -> Option<Self> {
+        let payload = ArenaBuf::copy_of(&packed.payload);
+        let Run::Slices(slices) = kernel.run else {
+            return Some(Self::Encoded(packed.desc, payload));
+        };
+        match Matrix::view(&packed.desc, payload.as_ref(), 0).ok()? {
+            Matrix::Csr16(matrix) => Slices::new(&matrix, slices.lanes, slices.narrow).map(Self::Slices),
+            _ => None,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Encoded(_, payload) => payload.as_ref().len(),
+            Self::Slices(slices) => slices.bytes(),
+        }
+    }
+
+    fn product(&self, kernel: &Kernel, task: &mut Spmv<'_>) {
+        match (self, kernel.run) {
+            (Self::Encoded(desc, payload), Run::Spmv(run)) => {
+                if let Ok(matrix) = Matrix::view(desc, payload.as_ref(), 0) {
+                    run(&matrix, task);
+                }
+            }
+            (Self::Slices(slices), Run::Slices(kernel)) => (kernel.run)(slices, task),
+            _ => {}
+        }
+    }
 }
 
 /// A linear layer of one token, ready to run.
@@ -249,7 +293,6 @@ struct Part {
 pub struct VectorLayer {
     linear: Linear,
     kernel: &'static Kernel,
-    run: fn(&Matrix<'_>, &mut Spmv<'_>),
     encoding: Encoding,
     /// Divides the number of rows and the first row of each part.
     unit: usize,
@@ -270,7 +313,7 @@ impl VectorLayer {
 
     /// Bytes of weights encoded anew; `None` if those of the file are used.
     pub fn bytes(&self) -> Option<usize> {
-        let bytes = self.parts.iter().map(|part| part.payload.as_ref().len());
+        let bytes = self.parts.iter().map(|part| part.weights.bytes());
         (!self.parts.is_empty()).then(|| bytes.sum())
     }
 
@@ -294,17 +337,16 @@ impl VectorLayer {
     /// `y = act(W · x + b)`; `file` is the matrix that the file has.
     fn product(&self, file: &Matrix<'_>, bias: Option<&[f32]>, x: &[f32], y: &mut [f32], threads: &mut Threads) {
         let activation = self.linear.activation;
-        let spmv = |matrix: &Matrix<'_>, first: usize, y: &mut [f32]| {
-            let bias = bias.and_then(|bias| bias.get(first..first + y.len()));
-            (self.run)(matrix, &mut Spmv { bias, activation, x, y });
-        };
         let part = |part: &Part, y: &mut [f32]| {
-            if let Ok(matrix) = Matrix::view(&part.desc, part.payload.as_ref(), 0) {
-                spmv(&matrix, part.first, y);
-            }
+            let bias = bias.and_then(|bias| bias.get(part.first..part.first + y.len()));
+            part.weights.product(self.kernel, &mut Spmv { bias, activation, x, y });
         };
         match self.parts.as_slice() {
-            [] => spmv(file, 0, y),
+            [] => {
+                if let Run::Spmv(run) = self.kernel.run {
+                    run(file, &mut Spmv { bias, activation, x, y });
+                }
+            }
             [all] => part(all, y),
             parts => threads.split(threads.count(), y, self.unit, |unit, y| {
                 if let Some(own) = parts.iter().find(|own| own.first == unit * self.unit && !y.is_empty()) {

@@ -4,10 +4,11 @@
 
 use std::collections::BTreeSet;
 
-use secateur_format::encoding::Encoding;
+use secateur_format::encoding::{Encoding, Matrix};
 use secateur_format::geometry::ConvGeometry;
 use secateur_format::op::Conv2d;
 use secateur_format::{Activation, Shape, TensorId};
+use secateur_runtime::kernel::slices::Slices;
 use secateur_runtime::kernel::{self, DirectConv, Isa, Kernel, Layout, Offsets, Problem, Run, Spmm, Spmv};
 
 use super::approx::Approx;
@@ -157,8 +158,13 @@ impl Case {
         run
     }
 
-    fn fits(&self, kernel: &Kernel) -> bool {
-        kernel.problem() == self.problem() && kernel.isa.available()
+    /// Whether a kernel solves the problem; of weights side by side it is the same one.
+    pub(crate) fn fits(&self, kernel: &Kernel) -> bool {
+        let problem = match kernel.problem() {
+            Problem::Slices => Problem::Spmv,
+            problem => problem,
+        };
+        problem == self.problem() && kernel.isa.available()
     }
 
     fn truth(&self, oracle: &Kernel, weights: &[f32], data: &Data) -> Truth {
@@ -241,6 +247,13 @@ impl Case {
         match (kernel.run, self.task) {
             (Run::Spmv(run), Task::Spmv) => {
                 run(&weights.matrix(), &mut Spmv { bias, activation, x, y });
+            }
+            (Run::Slices(kernel), Task::Spmv) => {
+                let Matrix::Csr16(matrix) = weights.matrix() else {
+                    panic!("no csr16");
+                };
+                let slices = Slices::new(&matrix, kernel.lanes, kernel.narrow).expect("a valid matrix");
+                (kernel.run)(&slices, &mut Spmv { bias, activation, x, y });
             }
             (Run::Spmm(run), Task::Spmm(panel)) => {
                 let stride = data.starts.get(1).copied().unwrap_or(1) as usize;

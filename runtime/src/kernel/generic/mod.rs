@@ -32,9 +32,13 @@ pub(super) use depthwise::depthwise;
 pub(super) use map::map;
 pub(super) use pool::pool;
 pub(super) use spmm::{spmm, spmm_block, spmm_dense};
+#[cfg(feature = "alloc")]
+pub(super) use spmv::spmv_slices;
 pub(super) use spmv::{Decode, spmv_bitmask, spmv_block, spmv_csr16, spmv_dense, spmv_nm, spmv_win8};
 #[cfg(target_arch = "x86_64")]
 pub(super) use spmv::{Expand, MOST_SOURCES, position_bits, spmv_expanded};
+#[cfg(all(target_arch = "x86_64", feature = "alloc"))]
+pub(super) use spmv::{Near, spmv_narrow};
 pub(super) use tile::tile;
 
 /// Defines `available()` and the kernels for a vector type: with the features
@@ -101,6 +105,8 @@ macro_rules! instantiate {
         instantiate!($vector, $attributes, spmv_bitmask[V: Value][V](Bitmask<'_>, Spmv));
         instantiate!($vector, $attributes, spmv_nm[V: Value][V](Nm<'_>, Spmv));
         instantiate!($vector, $attributes, spmv_block[V: Value][V](Block<'_>, Spmv));
+        #[cfg(feature = "alloc")]
+        instantiate!($vector, $attributes, spmv_slices[V: Value][V](Slices, Spmv));
         instantiate!($vector, $attributes, depthwise[V: Value][V](Dense<'_>, Depthwise));
         instantiate!($vector, $attributes, pool(Pooling));
         instantiate!($vector, $attributes, map(Map));
@@ -143,5 +149,7 @@ pub(super) mod instance {
     pub(in crate::kernel) use super::instantiate;
     pub(in crate::kernel) use super::tile::{Rows, Step, Tile, Tiles, widest};
     pub(in crate::kernel) use crate::kernel::generic;
+    #[cfg(feature = "alloc")]
+    pub(in crate::kernel) use crate::kernel::slices::Slices;
     pub(in crate::kernel) use crate::kernel::{Depthwise, Map, Pooling, Spmm, Spmv};
 }

@@ -53,6 +53,7 @@ macro_rules! panel_kernels {
                         shape: $shape,
                         lanes: $lanes,
                         vectors: $vectors,
+                        halves: <$vector as Vector>::HALVES,
                         run: {
                             attributed! { $features
                                 unsafe fn run(panel: &Panel<'_>, y: &Output<'_>) {

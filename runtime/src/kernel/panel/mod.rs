@@ -83,6 +83,8 @@ pub struct PanelKernel {
     pub lanes: usize,
     /// Most vectors of a panel.
     pub vectors: usize,
+    /// Whether columns that end within the first half of a vector take only half of one, unless the kernel is dense.
+    pub halves: bool,
     pub(super) run: unsafe fn(&Panel<'_>, &Output<'_>),
     pub(super) pack: unsafe fn(&Pack<'_>, &mut [f32]),
     pub(super) pad: unsafe fn(&Conv2d, &ConvGeometry, &[f32], &mut [f32]),

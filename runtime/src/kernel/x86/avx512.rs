@@ -8,6 +8,8 @@ use crate::kernel::generic::instance::*;
 use crate::kernel::vector::Vector;
 
 instantiate!(F32x16, "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi2,avx2,fma,f16c,bmi2,popcnt": "avx512f" "avx512bw" "avx512dq" "avx512vl" "avx512vbmi2" "avx2" "fma" "f16c" "bmi2" "popcnt");
+#[cfg(feature = "alloc")]
+instantiate!(F32x16, [#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi2,avx2,fma,f16c,bmi2,popcnt")]], spmv_narrow[V: Value][V](Slices, Spmv));
 
 /// Sixteen lanes.
 #[derive(Clone, Copy)]

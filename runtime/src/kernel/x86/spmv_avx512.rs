@@ -8,6 +8,8 @@ use secateur_format::encoding::{Bitmask, Value, ValueType};
 use super::avx512::{F32x16, first};
 use super::steps;
 use crate::kernel::Spmv;
+#[cfg(feature = "alloc")]
+use crate::kernel::generic::Near;
 use crate::kernel::generic::{Decode, Expand, MOST_SOURCES, position_bits, spmv_expanded};
 use crate::kernel::vector::Vector;
 
@@ -202,6 +204,27 @@ impl F32x16 {
                     Self(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes)))
                 }
             }
+        }
+    }
+}
+
+// SAFETY of every block here: as of `Decode`.
+#[cfg(feature = "alloc")]
+impl Near for F32x16 {
+    #[inline(always)]
+    unsafe fn near(x: *const f32, columns: *const u8) -> Self {
+        // SAFETY: see the impl.
+        unsafe {
+            let x = |i: usize| _mm512_loadu_ps(x.add(16 * i));
+            // Of a column an instruction sees the lower five bits; the sixth says of which half it is.
+            let columns = _mm512_cvtepu8_epi32(_mm_loadu_si128(columns.cast()));
+            let upper = _mm512_test_epi32_mask(columns, _mm512_set1_epi32(32));
+            let low = _mm512_permutex2var_ps(x(0), columns, x(1));
+            Self(_mm512_mask_blend_ps(
+                upper,
+                low,
+                _mm512_permutex2var_ps(x(2), columns, x(3)),
+            ))
         }
     }
 }

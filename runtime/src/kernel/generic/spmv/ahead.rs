@@ -20,6 +20,13 @@ impl Ahead {
         Self(slice.as_ptr().wrapping_add(index).cast())
     }
 
+    /// Starts `bytes` behind `p`.
+    #[cfg(feature = "alloc")]
+    #[inline(always)]
+    pub(super) fn from<T>(p: *const T, bytes: usize) -> Self {
+        Self(p.cast::<u8>().wrapping_add(bytes))
+    }
+
     /// Asks for the next `bytes`.
     ///
     /// # Safety

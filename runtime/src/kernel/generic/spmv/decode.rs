@@ -120,6 +120,17 @@ pub(in crate::kernel) trait Decode: Vector {
     }
 }
 
+/// Inputs of a few columns, kept in registers.
+///
+/// # Safety
+/// As [`Decode`].
+#[cfg(all(target_arch = "x86_64", feature = "alloc"))]
+#[allow(clippy::missing_safety_doc)]
+pub(in crate::kernel) trait Near: Decode {
+    /// Those of the 64 inputs at `x` that `LANES` columns, all below 64, are of.
+    unsafe fn near(x: *const f32, columns: *const u8) -> Self;
+}
+
 /// Weights next to the inputs of the bits of a mask.
 ///
 /// # Safety

@@ -16,17 +16,25 @@ mod dense;
 mod entries;
 mod gather;
 mod nm;
+#[cfg(feature = "alloc")]
+mod slices;
 mod sums;
 mod windows;
 
 #[cfg(target_arch = "x86_64")]
 pub(in crate::kernel) use bitmask::spmv_expanded;
 pub(in crate::kernel) use decode::Decode;
+#[cfg(all(target_arch = "x86_64", feature = "alloc"))]
+pub(in crate::kernel) use decode::Near;
 #[cfg(target_arch = "x86_64")]
 pub(in crate::kernel) use decode::{Expand, MOST_SOURCES, position_bits};
 pub(in crate::kernel) use dense::spmv_dense;
 pub(in crate::kernel) use gather::{spmv_block, spmv_csr16, spmv_win8};
 pub(in crate::kernel) use nm::spmv_nm;
+#[cfg(all(target_arch = "x86_64", feature = "alloc"))]
+pub(in crate::kernel) use slices::spmv_narrow;
+#[cfg(feature = "alloc")]
+pub(in crate::kernel) use slices::spmv_slices;
 
 use core::marker::PhantomData;
 
