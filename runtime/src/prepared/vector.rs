@@ -186,7 +186,8 @@ impl<'m> VectorTask<'m> {
 }
 
 /// What takes time: values, blocks that have an index, rows (of blocks), pieces of rows (windows, words of a mask),
-/// rows that end within a word of a mask, bytes from beyond the second-level cache, bytes from memory, and the call.
+/// ends that are hard to predict (of rows within a word of a mask, of slices), bytes from beyond the second-level cache,
+/// bytes from memory, and the call.
 fn work(desc: &MatrixDesc, kernel: &Kernel) -> Option<[f64; 8]> {
     let (rows, stored) = (f64::from(desc.rows), f64::from(desc.stored));
     // Rows and columns of a block that has an index.
@@ -209,8 +210,14 @@ fn work(desc: &MatrixDesc, kernel: &Kernel) -> Option<[f64; 8]> {
         Encoding::Bitmask => rows * f64::from(desc.cols / WORD),
         _ => 0.0,
     };
-    let ragged = match desc.encoding {
-        Encoding::Bitmask if !desc.cols.is_multiple_of(WORD) => rows,
+    let ragged = match (kernel.run, desc.encoding) {
+        // About as many lengths as the rows have in a window, each of which is the end of some slice.
+        (Run::Slices(slices), _) => {
+            let windows = if slices.narrow { pieces / rows } else { 1.0 };
+            let lengths = 2.0 * libm::sqrt(stored / (rows * windows)) + 1.0;
+            windows * lengths.min((rows / slices.lanes as f64).max(1.0))
+        }
+        (_, Encoding::Bitmask) if !desc.cols.is_multiple_of(WORD) => rows,
         _ => 0.0,
     };
     let bytes = desc.payload_len()? as f64;
@@ -227,14 +234,14 @@ fn work(desc: &MatrixDesc, kernel: &Kernel) -> Option<[f64; 8]> {
 /// off by more than 25 % is close to the size of the last cache). Where others are slower, they are so for all encodings.
 fn costs_of(kernel: &Kernel) -> [f64; 8] {
     match kernel.layout {
-        _ if is_narrow(kernel) => [0.0, 0.071, 0.0, 0.516, 0.0, 0.001, 0.01, 92.0],
-        _ if kernel.problem() == Problem::Slices => [0.0, 0.201, 0.09, 0.0, 0.0, 0.001, 0.054, 96.0],
+        _ if is_narrow(kernel) => [0.0, 0.072, 0.0, 0.457, 0.245, 0.001, 0.017, 90.0],
+        _ if kernel.problem() == Problem::Slices => [0.0, 0.194, 0.126, 0.0, 4.52, 0.002, 0.033, 76.0],
         Layout::Csr16 => [0.0, 0.214, 9.1, 0.0, 0.0, 0.003, 0.032, 29.0],
         Layout::Win8 => [0.0, 0.215, 12.8, 2.6, 0.0, 0.002, 0.019, 196.0],
         Layout::Nm => [0.0, 0.075, 9.5, 0.0, 0.0, 0.001, 0.037, 44.0],
         Layout::Block => [0.026, 0.218, 17.8, 2.0, 0.0, 0.003, 0.025, 185.0],
         Layout::Bitmask => [0.05, 0.0, 0.0, 2.17, 17.6, 0.003, 0.01, 76.0],
-        Layout::Dense | Layout::Activations => [0.038, 0.0, 2.6, 0.0, 0.0, 0.002, 0.032, 0.0],
+        Layout::Dense | Layout::Activations => [0.029, 0.0, 0.376, 0.0, 0.0, 0.004, 0.034, 27.0],
     }
 }
 
