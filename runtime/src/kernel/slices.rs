@@ -75,7 +75,7 @@ impl Column for u16 {
 }
 
 impl Slices {
-    /// Slices of `lanes` rows, at most [`MOST_LANES`], in narrow windows or a single one; `None` for integers, which
+    /// Slices of `lanes` rows, at most 16, in narrow windows or a single one; `None` for integers, which
     /// have scales, for rows of more than 65535 entries, and where an index is wrong (impossible for a validated matrix).
     pub fn new(matrix: &Csr16<'_>, lanes: usize, narrow: bool) -> Option<Self> {
         let (values, size, value_type): (&[u8], usize, _) = match matrix.values {
