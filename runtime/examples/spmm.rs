@@ -3,7 +3,7 @@
 //!
 //! `{"m":768,"k":768,"n":128,"sparsity":0.9,"pattern":"unstructured","repeat":50}`;
 //! the pattern may be `dense` or `RxC` blocks; `isa` is optional, and so are `vectors` and `window`, together. With one column, the
-//! fastest of a few encodings is timed.
+//! fastest of a few kernels is timed.
 
 use std::io::BufRead;
 use std::time::Instant;

@@ -85,19 +85,21 @@ unsafe fn spmv<V: Decode, T: Value, C: Fetch<V>>(slices: &Slices, task: &mut Spm
     // SAFETY: the caller's promise.
     unsafe {
         match is_far(values, columns) {
-            true => spmv_from::<V, T, C, true>(slices, task),
-            false => spmv_from::<V, T, C, false>(slices, task),
+            true => spmv_from::<V, T, C, true>(slices, values, columns, task),
+            false => spmv_from::<V, T, C, false>(slices, values, columns, task),
         }
     }
 }
 
 /// # Safety
-/// The CPU must have the instruction set of `V`.
+/// The CPU must have the instruction set of `V`; values and columns are those of the slices.
 #[inline(always)]
-unsafe fn spmv_from<V: Decode, T: Value, C: Fetch<V>, const FAR: bool>(slices: &Slices, task: &mut Spmv<'_>) {
-    let (Some(values), Some(columns)) = (slices.values::<T>(), C::of(slices)) else {
-        return;
-    };
+unsafe fn spmv_from<V: Decode, T: Value, C: Fetch<V>, const FAR: bool>(
+    slices: &Slices,
+    values: &[T],
+    columns: &[C],
+    task: &mut Spmv<'_>,
+) {
     let (rows, cols) = (slices.rows(), slices.cols());
     let (Some(x), Some(sums)) = (task.x.get(..cols), task.y.get_mut(..rows)) else {
         return;
