@@ -11,10 +11,9 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use secateur_format::Activation;
-use secateur_format::encoding::{BlockIndex, Encoding, Matrix, MatrixDesc, Quantized, ValueType, pack};
-use secateur_runtime::ArenaBuf;
-use secateur_runtime::kernel::slices::Slices;
-use secateur_runtime::kernel::{self, Kernel, Layout, Problem, Run, Spmv};
+use secateur_format::encoding::{BlockIndex, Encoding, MatrixDesc, Quantized, ValueType, pack};
+use secateur_runtime::kernel::{self, Kernel, Layout, Problem, Spmv};
+use secateur_runtime::prepared::VectorWeights;
 
 /// Rows and columns, unless others are asked for.
 const SHAPES: [(u32, u32); 4] = [(256, 1024), (1024, 1024), (3072, 768), (1000, 1024)];
@@ -77,8 +76,7 @@ struct Case {
     name: String,
     kernel: &'static Kernel,
     desc: MatrixDesc,
-    payload: ArenaBuf,
-    slices: Option<Slices>,
+    weights: VectorWeights,
     /// Seconds per run, one for each round.
     seconds: Vec<f64>,
 }
@@ -96,26 +94,18 @@ impl Case {
         let quantized = Quantized::new(&weights, cols, kernel.values).ok()?;
         drop(weights);
         let packed = pack(&quantized, encoding).ok()?;
-        let payload = ArenaBuf::copy_of(&packed.payload);
-        let slices = match (kernel.run, Matrix::view(&packed.desc, payload.as_ref(), 0)) {
-            (Run::Slices(kernel), Ok(Matrix::Csr16(matrix))) => Slices::new(&matrix, kernel.lanes, kernel.narrow),
-            _ => None,
-        };
+        let weights = VectorWeights::new(&packed, kernel)?;
         Some(Self {
             name,
             kernel,
             desc: packed.desc,
-            payload,
-            slices,
+            weights,
             seconds: Vec::new(),
         })
     }
 
     /// Runs once to warm the caches, then for a while.
     fn visit(&mut self) {
-        let Ok(matrix) = Matrix::view(&self.desc, self.payload.as_ref(), 0) else {
-            return;
-        };
         let x = vec![1.0; self.desc.cols as usize];
         let mut y = vec![0.0; self.desc.rows as usize];
         let mut once = || {
@@ -125,11 +115,7 @@ impl Case {
                 x: black_box(&x),
                 y: black_box(&mut y),
             };
-            match (self.kernel.run, &self.slices) {
-                (Run::Spmv(run), _) => run(&matrix, &mut spmv),
-                (Run::Slices(kernel), Some(slices)) => (kernel.run)(slices, &mut spmv),
-                _ => {}
-            }
+            self.weights.product(self.kernel, &mut spmv);
         };
         once();
         let (mut times, mut seconds) = (1, 0.0);
@@ -160,8 +146,7 @@ impl Case {
 
     fn print(&self, dense: &Self) {
         let seconds = median(self.seconds.clone());
-        let slices = self.slices.as_ref().map(|slices| slices.bytes() as u64);
-        let bytes = slices.or(self.desc.payload_len()).unwrap_or(0);
+        let bytes = self.weights.bytes() as u64;
         let dense_bytes = dense.desc.payload_len().unwrap_or(0);
         let ratio = |whole: u64, part: u64| whole as f64 / part as f64;
         let (weights, fewer_bytes) = (

@@ -12,9 +12,8 @@ use secateur_format::Activation;
 use secateur_format::encoding::{BlockIndex, Encoding, Matrix, Quantized, ValueType, pack};
 use secateur_runtime::ArenaBuf;
 use secateur_runtime::kernel::panel::{Rows, Shape};
-use secateur_runtime::kernel::slices::Slices;
 use secateur_runtime::kernel::{self, Isa, Kernel, Layout, Offsets, Problem, Run, Spmv};
-use secateur_runtime::prepared::{Input, Layer, Lines, Options, Residual, Task, Threads, Tiling};
+use secateur_runtime::prepared::{Input, Layer, Lines, Options, Residual, Task, Threads, Tiling, VectorWeights};
 
 fn random(seed: &mut u64) -> f32 {
     *seed ^= *seed << 13;
@@ -44,12 +43,7 @@ fn one_column(
             _ => continue,
         };
         let packed = pack(&Quantized::new(weights, x.len() as u32, ValueType::F32)?, encoding)?;
-        let payload = ArenaBuf::copy_of(&packed.payload);
-        let matrix = Matrix::view(&packed.desc, payload.as_ref(), 0).map_err(|e| format!("{e:?}"))?;
-        let slices = match (kernel.run, &matrix) {
-            (Run::Slices(kernel), Matrix::Csr16(matrix)) => Slices::new(matrix, kernel.lanes, kernel.narrow),
-            _ => None,
-        };
+        let own = VectorWeights::new(&packed, kernel).ok_or("no weights")?;
         let mut y = vec![0.0; weights.len() / x.len()];
         let mut times: Vec<f64> = (0..=repeat.max(1))
             .map(|_| {
@@ -60,11 +54,7 @@ fn one_column(
                     x,
                     y: &mut y,
                 };
-                match (kernel.run, &slices) {
-                    (Run::Spmv(run), _) => run(&matrix, &mut task),
-                    (Run::Slices(kernel), Some(slices)) => (kernel.run)(slices, &mut task),
-                    _ => {}
-                }
+                own.product(kernel, &mut task);
                 start.elapsed().as_secs_f64() * 1e6
             })
             .collect();

@@ -33,6 +33,7 @@ mod select;
 mod threads;
 mod tuning;
 mod vector;
+mod vector_weights;
 
 pub use crate::kernel::panel::Residual;
 pub use columns::Lines;
@@ -44,6 +45,7 @@ pub use threads::Threads;
 #[cfg(feature = "std")]
 pub use tuning::cpu_name;
 pub use vector::{VectorCandidate, VectorLayer, VectorTask};
+pub use vector_weights::VectorWeights;
 
 use alloc::boxed::Box;
 #[cfg(feature = "std")]

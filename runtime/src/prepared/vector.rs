@@ -3,19 +3,18 @@
 use alloc::vec::Vec;
 
 use secateur_format::container::TunedNode;
-use secateur_format::encoding::{
-    BlockIndex, Encoding, Matrix, MatrixDesc, Packed, Quantized, WINDOW, decode, describe, pack,
-};
+use secateur_format::encoding::{BlockIndex, Encoding, Matrix, MatrixDesc, Quantized, WINDOW, decode, describe, pack};
 use secateur_format::op::Linear;
 use secateur_format::{Model, Node, Op, Shape};
 
 use super::threads::LEAST_SHARED_NS;
+use super::vector_weights::VectorWeights;
 use super::{Choice, Options, Threads};
+use crate::RunError;
 use crate::arena::Carved;
-use crate::kernel::slices::{NARROW, Slices};
+use crate::kernel::slices::NARROW;
 use crate::kernel::{Kernel, Layout, Problem, Run, Spmv, select};
 use crate::op::linear;
-use crate::{ArenaBuf, RunError};
 
 /// Rows of a part are a multiple of this, or of the largest power of two that divides their number:
 /// no block is cut.
@@ -148,7 +147,7 @@ impl<'m> VectorTask<'m> {
                     let Some(weights) = weights else { return Some(None) };
                     let quantized = Quantized::new(weights, self.desc.cols, self.desc.values).ok()?;
                     let packed = pack(&quantized, candidate.encoding).ok()?;
-                    let weights = Weights::new(packed, candidate.kernel)?;
+                    let weights = VectorWeights::new(&packed, candidate.kernel)?;
                     Some(Some(Part { first, weights }))
                 });
                 parts.collect::<Option<Vec<_>>>()?.into_iter().flatten().collect()
@@ -253,46 +252,7 @@ fn is_narrow(kernel: &Kernel) -> bool {
 #[derive(Debug)]
 struct Part {
     first: usize,
-    weights: Weights,
-}
-
-/// As the kernel wants them.
-#[derive(Debug)]
-enum Weights {
-    Encoded(MatrixDesc, ArenaBuf),
-    Slices(Slices),
-}
-
-impl Weights {
-    fn new(packed: Packed, kernel: &Kernel) -> Option<Self> {
-        let payload = ArenaBuf::copy_of(&packed.payload);
-        let Run::Slices(slices) = kernel.run else {
-            return Some(Self::Encoded(packed.desc, payload));
-        };
-        match Matrix::view(&packed.desc, payload.as_ref(), 0).ok()? {
-            Matrix::Csr16(matrix) => Slices::new(&matrix, slices.lanes, slices.narrow).map(Self::Slices),
-            _ => None,
-        }
-    }
-
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Encoded(_, payload) => payload.as_ref().len(),
-            Self::Slices(slices) => slices.bytes(),
-        }
-    }
-
-    fn product(&self, kernel: &Kernel, task: &mut Spmv<'_>) {
-        match (self, kernel.run) {
-            (Self::Encoded(desc, payload), Run::Spmv(run)) => {
-                if let Ok(matrix) = Matrix::view(desc, payload.as_ref(), 0) {
-                    run(&matrix, task);
-                }
-            }
-            (Self::Slices(slices), Run::Slices(kernel)) => (kernel.run)(slices, task),
-            _ => {}
-        }
-    }
+    weights: VectorWeights,
 }
 
 /// A linear layer of one token, ready to run.
