@@ -127,22 +127,20 @@ impl Threads {
             self.awake.begin(pool);
             let (job, tickets) = (&job, &Tickets::default());
             pool.in_place_scope(|scope| {
-                let mut rest = data;
-                for thread in 0..count {
-                    let (first, end) = (units * thread / count, units * (thread + 1) / count);
-                    let (part, behind) = rest.split_at_mut((end - first) * unit);
+                // The calling one has the first part, as in `run`: what it wrote in the layer before is in its cache.
+                let end = |thread: usize| units * (thread + 1) / count;
+                let (own, mut rest) = data.split_at_mut(end(0) * unit);
+                for thread in 1..count {
+                    let first = end(thread - 1);
+                    let (part, behind) = rest.split_at_mut((end(thread) - first) * unit);
                     rest = behind;
-                    match thread + 1 == count {
-                        true => job(first, part),
-                        false => {
-                            let ticket = tickets.take();
-                            scope.spawn(move |_| {
-                                let _ticket: Ticket<'_> = ticket;
-                                job(first, part);
-                            });
-                        }
-                    }
+                    let ticket = tickets.take();
+                    scope.spawn(move |_| {
+                        let _ticket: Ticket<'_> = ticket;
+                        job(first, part);
+                    });
                 }
+                job(0, own);
                 tickets.wait();
             });
             return;

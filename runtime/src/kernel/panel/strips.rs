@@ -238,7 +238,7 @@ impl Strips {
         }
     }
 
-    /// Row bounds of parts with about the same number of entries, at whole strips.
+    /// Row bounds of parts with about the same number of entries, at the nearest whole strips.
     pub(super) fn part_bounds(&self, rows: &Rows) -> Vec<usize> {
         let strip = match self.shape {
             Shape::Pair => pairs::BLOCK,
@@ -255,7 +255,8 @@ impl Strips {
             let row = (0..rows.len())
                 .position(|row| weight(row) >= goal)
                 .unwrap_or(rows.len());
-            bounds.push(row.next_multiple_of(strip).min(rows.len()).max(bounds[part - 1]));
+            let nearest = (row + strip / 2) / strip * strip;
+            bounds.push(nearest.min(rows.len()).max(bounds[part - 1]));
         }
         bounds.push(rows.len());
         bounds
