@@ -80,11 +80,7 @@ impl Watch {
             } else if are_crowded() || since.get_or_insert_with(Instant::now).elapsed() > LINGER {
                 break;
             }
-            if idle.wait() {
-                // Another thread wants this core, such as the one that waits for this one. To yield leaves both here for
-                // as long as both are busy; who sleeps wakes up on a core that is idle, if there is one.
-                std::thread::sleep(Duration::from_nanos(1));
-            }
+            idle.wait();
         }
         self.threads.fetch_sub(1, Ordering::Relaxed);
         THREADS.fetch_sub(1, Ordering::Relaxed);
@@ -97,20 +93,14 @@ struct Idle(u32);
 
 /// Some microseconds.
 const SPINS: u32 = 1000;
-/// Who yields for longer was not alone.
-const ALONE: Duration = Duration::from_micros(5);
 
 impl Idle {
-    /// Whether another thread had the core meanwhile.
-    fn wait(&mut self) -> bool {
+    fn wait(&mut self) {
         self.0 = (self.0 + 1) % SPINS;
-        if self.0 > 0 {
-            spin_loop();
-            return false;
+        match self.0 {
+            0 => std::thread::yield_now(),
+            _ => spin_loop(),
         }
-        let start = Instant::now();
-        std::thread::yield_now();
-        start.elapsed() > ALONE
     }
 }
 
