@@ -13,7 +13,9 @@ use secateur_format::encoding::{BlockIndex, Encoding, Matrix, Quantized, ValueTy
 use secateur_runtime::ArenaBuf;
 use secateur_runtime::kernel::panel::{Rows, Shape};
 use secateur_runtime::kernel::{self, Isa, Kernel, Layout, Offsets, Problem, Run, Spmv};
-use secateur_runtime::prepared::{Input, Layer, Lines, Options, Residual, Task, Threads, Tiling, VectorWeights};
+use secateur_runtime::prepared::{
+    Input, Layer, Lines, Options, Residual, Task, Threads, Tiling, VectorWeights, shortlist,
+};
 
 fn random(seed: &mut u64) -> f32 {
     *seed ^= *seed << 13;
@@ -165,14 +167,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 };
                 let mut candidates = task.candidates(&options);
                 candidates.retain(|candidate| fits(&candidate.kernel));
-                let best = candidates.first().ok_or("no kernel")?.predicted_ns;
-                candidates.retain(|candidate| candidate.predicted_ns < 1.25 * best);
-                let timed = candidates.iter().filter_map(|candidate| {
-                    let layer = task.layer(candidate, threads.count())?;
-                    Some((task.measure(&layer, &mut threads), candidate))
-                });
+                let layers = shortlist(&candidates);
+                let layers = layers.iter().filter_map(|c| task.layer(c, threads.count()));
+                let layers: Vec<Layer> = layers.collect();
+                let timed = task.measure(&layers, &mut threads).into_iter().zip(&layers);
                 let (_, best) = timed.min_by(|a, b| a.0.total_cmp(&b.0)).ok_or("no layer")?;
-                (best.kernel, best.tiling)
+                (best.kernel(), best.tiling())
             }
         };
         let layer = Layer::new(kernel, &task, tiling, threads.count()).ok_or("no layer")?;

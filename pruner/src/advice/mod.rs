@@ -4,10 +4,12 @@ mod cache;
 mod outlook;
 mod vector;
 
+use std::cmp::Ordering;
+
 use secateur_format::encoding::Encoding;
 use secateur_runtime::kernel::panel::Shape;
 use secateur_runtime::kernel::{Kernel, Run};
-use secateur_runtime::prepared::{Candidate, Options, Problem, Task, Threads, Tiling, VectorTask};
+use secateur_runtime::prepared::{Candidate, Layer, Options, Problem, Task, Threads, Tiling, VectorTask, shortlist};
 use secateur_runtime::{Model, Node, RunError};
 
 pub use cache::Caches;
@@ -126,29 +128,73 @@ fn is_dense(kernel: &Kernel) -> bool {
     matches!(shape(kernel), Some(Shape::Dense { .. }))
 }
 
-/// The best way of each kernel; with all effort, every way.
+/// The best way of each kernel, the chosen one and the best dense one measured. With all effort every way, and all
+/// measured: then that one is chosen that is the fastest of those worth timing.
 fn panel_ways(task: &Task<'_>, options: &Options, effort: Effort, threads: &mut Threads) -> Vec<Way> {
     let candidates = task.candidates(options);
-    let mut shown: Vec<&Candidate> = Vec::new();
+    let best = |dense: bool| candidates.iter().find(|candidate| is_dense(candidate.kernel) == dense);
+    let worth = match effort {
+        Effort::Chosen => [true, false].into_iter().filter_map(best).copied().collect(),
+        Effort::All => shortlist(&candidates),
+    };
+    let mut ways = timed(task, &worth, threads);
+    let fastest = (effort == Effort::All).then(|| ways.iter().min_by(|a, b| by_time(a.measured_us, b.measured_us)));
+    let fastest = fastest.flatten().cloned();
     for candidate in &candidates {
-        let known = shown.iter().any(|other| other.kernel.name == candidate.kernel.name);
-        if effort == Effort::All || !known {
-            shown.push(candidate);
+        let tiling = Layout::Repacked(candidate.tiling);
+        let of_kernel = |way: &Way| way.kernel.name == candidate.kernel.name;
+        match effort {
+            Effort::All if !ways.iter().any(|way| of_kernel(way) && way.layout == tiling) => {
+                ways.extend(timed(task, &[*candidate], threads));
+            }
+            Effort::Chosen if !ways.iter().any(of_kernel) => {
+                let layer = task.layer(candidate, threads.count());
+                ways.extend(layer.map(|layer| way(candidate, &layer)));
+            }
+            _ => {}
         }
     }
-    // The chosen way is one of these two.
-    let best = [true, false].map(|dense| shown.iter().position(|way| is_dense(way.kernel) == dense));
-    let ways = shown.iter().enumerate().filter_map(|(i, candidate)| {
-        let layer = task.layer(candidate, threads.count())?;
-        let measured = effort == Effort::All || best.contains(&Some(i));
-        Some(Way {
-            kernel: candidate.kernel,
-            dense: is_dense(candidate.kernel),
-            layout: Layout::Repacked(layer.tiling()),
-            bytes: layer.bytes() as u64,
-            predicted_us: Some(candidate.predicted_ns / 1e3),
-            measured_us: measured.then(|| task.measure(&layer, threads) / 1e3),
+    ways.sort_by(|a, b| by_time(a.predicted_us, b.predicted_us));
+    if let Some(at) = fastest.and_then(|fastest| {
+        let is_it = |way: &Way| way.kernel.name == fastest.kernel.name && way.layout == fastest.layout;
+        ways.iter().position(is_it)
+    }) {
+        ways[..=at].rotate_right(1);
+    }
+    ways
+}
+
+fn by_time(a: Option<f64>, b: Option<f64>) -> Ordering {
+    let us = |time: Option<f64>| time.unwrap_or(f64::INFINITY);
+    us(a).total_cmp(&us(b))
+}
+
+/// The ways of some candidates, measured in turns.
+fn timed(task: &Task<'_>, candidates: &[Candidate], threads: &mut Threads) -> Vec<Way> {
+    let layers = candidates
+        .iter()
+        .filter_map(|candidate| Some((candidate, task.layer(candidate, threads.count())?)));
+    let (candidates, layers): (Vec<_>, Vec<_>) = layers.unzip();
+    let times = task.measure(&layers, threads);
+    let ways = candidates
+        .into_iter()
+        .zip(&layers)
+        .map(|(candidate, layer)| way(candidate, layer));
+    ways.zip(times)
+        .map(|(way, time)| Way {
+            measured_us: Some(time / 1e3),
+            ..way
         })
-    });
-    ways.collect()
+        .collect()
+}
+
+fn way(candidate: &Candidate, layer: &Layer) -> Way {
+    Way {
+        kernel: candidate.kernel,
+        dense: is_dense(candidate.kernel),
+        layout: Layout::Repacked(candidate.tiling),
+        bytes: layer.bytes() as u64,
+        predicted_us: Some(candidate.predicted_ns / 1e3),
+        measured_us: None,
+    }
 }

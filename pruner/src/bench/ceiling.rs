@@ -52,11 +52,11 @@ fn flops(kernels: &'static [Kernel], threads: usize) -> Option<f64> {
     let task = problem.task();
     let mut threads = Threads::new(threads);
     let candidates = task.candidates(&options);
-    let times = candidates.iter().filter_map(|candidate| {
-        let layer = task.layer(candidate, threads.count())?;
-        Some(task.measure(&layer, &mut threads))
-    });
-    let best = times.min_by(f64::total_cmp)?;
+    let layers = candidates
+        .iter()
+        .filter_map(|candidate| task.layer(candidate, threads.count()));
+    let times = task.measure(&layers.collect::<Vec<_>>(), &mut threads);
+    let best = times.into_iter().min_by(f64::total_cmp)?;
     Some((2 * ROWS * COLS * COLUMNS) as f64 / best * 1e9)
 }
 

@@ -118,15 +118,13 @@ fn samples(kernel: &'static Kernel, panel: &PanelKernel, options: &Options, thre
                 own.len() / 2,
                 own.len().saturating_sub(1),
             ];
-            let timed = chosen.into_iter().filter_map(|index| {
+            let cut = chosen.into_iter().filter_map(|index| {
                 let candidate = own.get(index)?;
-                let layer = task.layer(candidate, 1)?;
-                Some((
-                    task.work(panel, candidate.tiling, options.machine.l1_bytes),
-                    task.measure(&layer, threads),
-                ))
+                let terms = task.work(panel, candidate.tiling, options.machine.l1_bytes);
+                Some((terms, task.layer(candidate, 1)?))
             });
-            let timed: Vec<_> = timed.collect();
+            let (terms, layers): (Vec<_>, Vec<_>) = cut.unzip();
+            let timed: Vec<_> = terms.into_iter().zip(task.measure(&layers, threads)).collect();
             let best = timed.iter().map(|&(_, time)| time).fold(f64::INFINITY, f64::min);
             samples.extend(timed.into_iter().map(|(terms, time)| Sample {
                 terms,

@@ -40,7 +40,7 @@ pub use columns::Lines;
 pub use cost::{Costs, Machine, TERMS};
 pub use layer::{Input, Layer, Tiling};
 pub use product::{Problem, Product};
-pub use select::{Candidate, Choice, Options, Task};
+pub use select::{Candidate, Choice, Options, Task, shortlist};
 pub use threads::Threads;
 #[cfg(feature = "std")]
 pub use tuning::cpu_name;

@@ -29,7 +29,7 @@ pub struct Options {
 pub enum Choice {
     /// The least predicted time.
     Predict,
-    /// The least time of a few runs of each candidate.
+    /// The least time of a few runs of each candidate of the [shortlist](shortlist).
     #[cfg(feature = "std")]
     Measure,
 }
@@ -54,6 +54,23 @@ pub struct Candidate {
     pub tiling: Tiling,
     /// Predicted time, in nanoseconds.
     pub predicted_ns: f64,
+}
+
+/// How many times longer than the fastest prediction what is worth timing is predicted to take.
+const CLOSE: f64 = 1.25;
+
+/// What is worth timing of `candidates`, the fastest prediction first: those predicted to take little longer than
+/// that, and the best one with dense weights.
+pub fn shortlist(candidates: &[Candidate]) -> Vec<Candidate> {
+    let most = candidates.first().map_or(0.0, |best| CLOSE * best.predicted_ns);
+    let close = candidates.partition_point(|candidate| candidate.predicted_ns <= most);
+    let is_dense = |candidate: &&Candidate| matches!(candidate.kernel.run, Run::Panel(panel) if matches!(panel.shape, Shape::Dense { .. }));
+    let (close, others) = candidates.split_at(close);
+    let dense = others
+        .iter()
+        .find(is_dense)
+        .filter(|_| !close.iter().any(|c| is_dense(&c)));
+    close.iter().chain(dense).copied().collect()
 }
 
 /// A product, as far as its speed depends on it.
@@ -105,11 +122,10 @@ impl<'t> Task<'t> {
             Choice::Predict => self.layer(candidates.first()?, threads.count()),
             #[cfg(feature = "std")]
             Choice::Measure => {
-                let timed = candidates.iter().filter_map(|candidate| {
-                    let layer = self.layer(candidate, threads.count())?;
-                    let time = self.measure(&layer, threads);
-                    Some((time, layer))
-                });
+                let layers = shortlist(&candidates);
+                let layers: Vec<Layer> = layers.iter().filter_map(|c| self.layer(c, threads.count())).collect();
+                let times = self.measure(&layers, threads);
+                let timed = times.into_iter().zip(layers);
                 timed.min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, layer)| layer)
             }
         }
@@ -120,15 +136,15 @@ impl<'t> Task<'t> {
         Layer::new(candidate.kernel, self, candidate.tiling, threads)
     }
 
-    /// The least time of a few runs, in nanoseconds.
+    /// The least time of a few runs of each layer, in nanoseconds. They take turns: what disturbs the machine for
+    /// a while disturbs all.
     #[cfg(feature = "std")]
-    pub fn measure(&self, layer: &Layer, threads: &mut Threads) -> f64 {
+    pub fn measure(&self, layers: &[Layer], threads: &mut Threads) -> Vec<f64> {
         use std::time::{Duration, Instant};
 
         use super::{Input, Residual};
 
-        threads.reserve(layer.scratch_bytes());
-        let padding = self.padding.filter(|_| !layer.pads());
+        layers.iter().for_each(|layer| threads.reserve(layer.scratch_bytes()));
         let reach = (0..self.rows.cols()).map(|col| self.offsets.of(col)).max();
         let span = self.lines.lines.saturating_sub(1) * self.lines.line + self.lines.keep * self.lines.step;
         let len = reach.unwrap_or(0) + span + self.group_stride * self.groups.saturating_sub(1);
@@ -136,7 +152,8 @@ impl<'t> Task<'t> {
             taps.input.iter().product::<usize>() * taps.channels * self.groups
         });
         let x = alloc::vec![0.5; len.max(raw)];
-        let mut packed = alloc::vec![0.0; padding.map_or(0, |(_, geometry)| geometry.packed_elems())];
+        let packed_len = |(_, geometry): (_, &ConvGeometry)| geometry.packed_elems();
+        let mut packed = alloc::vec![0.0; self.padding.map_or(0, packed_len)];
         let mut y = alloc::vec![0.0; self.rows.len() * self.lines.columns()];
         let input = Input {
             x: &x,
@@ -146,19 +163,24 @@ impl<'t> Task<'t> {
             residual: Residual::None,
             activation: secateur_format::Activation::Relu,
         };
-        let (start, mut best) = (Instant::now(), f64::INFINITY);
-        let mut runs = 0;
-        while runs < 3 || (runs < 10 && start.elapsed() < Duration::from_millis(5)) {
-            let start = Instant::now();
-            match padding {
-                None => layer.run(&input, &mut y, threads),
-                Some((conv, geometry)) => {
-                    layer.pad(conv, geometry, &x, &mut packed, threads);
-                    layer.run(&Input { x: &packed, ..input }, &mut y, threads);
+        let (start, mut best) = (Instant::now(), alloc::vec![f64::INFINITY; layers.len()]);
+        let (enough, mut turns) = (Duration::from_millis(5) * layers.len() as u32, 0);
+        while turns < 2 || (turns < 5 && start.elapsed() < enough) {
+            // The second run of a turn finds in the caches what the first has left there.
+            for (layer, best) in layers.iter().zip(&mut best) {
+                for _ in 0..2 {
+                    let start = Instant::now();
+                    match self.padding.filter(|_| !layer.pads()) {
+                        None => layer.run(&input, &mut y, threads),
+                        Some((conv, geometry)) => {
+                            layer.pad(conv, geometry, &x, &mut packed, threads);
+                            layer.run(&Input { x: &packed, ..input }, &mut y, threads);
+                        }
+                    }
+                    *best = best.min(start.elapsed().as_nanos() as f64);
                 }
             }
-            best = best.min(start.elapsed().as_nanos() as f64);
-            runs += 1;
+            turns += 1;
         }
         threads.rest();
         best

@@ -139,7 +139,9 @@ impl ExplainedLayer {
         let (faster, chosen) = (self.advice.faster()?, self.advice.chosen()?);
         let ratio = chosen.measured_us? / faster.measured_us?;
         let name = faster.kernel.name;
-        (ratio >= 1.05).then(|| format!("measured, {name} is {ratio:.2}x as fast as the one chosen (`bench --tune`)"))
+        (ratio >= 1.05).then(|| {
+            format!("measured, {name} is {ratio:.2}x as fast as the one chosen (see `bench --tune` and `--calibrate`)")
+        })
     }
 
     /// What other weights would do.
