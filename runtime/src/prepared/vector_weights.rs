@@ -23,7 +23,10 @@ impl VectorWeights {
             return Some(Self::Encoded(packed.desc, payload));
         };
         match Matrix::view(&packed.desc, payload.as_ref(), 0).ok()? {
-            Matrix::Csr16(matrix) => Slices::new(&matrix, slices.lanes, slices.narrow).map(Self::Slices),
+            Matrix::Csr16(matrix) => {
+                let windows = slices.windows(packed.payload.len());
+                Slices::new(&matrix, slices.lanes, windows).map(Self::Slices)
+            }
             _ => None,
         }
     }

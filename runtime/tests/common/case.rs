@@ -8,7 +8,7 @@ use secateur_format::encoding::{Encoding, Matrix};
 use secateur_format::geometry::ConvGeometry;
 use secateur_format::op::Conv2d;
 use secateur_format::{Activation, Shape, TensorId};
-use secateur_runtime::kernel::slices::Slices;
+use secateur_runtime::kernel::slices::{Slices, Windows};
 use secateur_runtime::kernel::{self, DirectConv, Isa, Kernel, Layout, Offsets, Problem, Run, Spmm, Spmv};
 
 use super::approx::Approx;
@@ -252,8 +252,21 @@ impl Case {
                 let Matrix::Csr16(matrix) = weights.matrix() else {
                     panic!("no csr16");
                 };
-                let slices = Slices::new(&matrix, kernel.lanes, kernel.narrow).expect("a valid matrix");
-                (kernel.run)(&slices, &mut Spmv { bias, activation, x, y });
+                let windows: &[Windows] = match kernel.narrow {
+                    true => &[Windows::Packed, Windows::Narrow],
+                    false => &[Windows::One],
+                };
+                let mut results = windows.iter().map(|&windows| {
+                    let slices = Slices::new(&matrix, kernel.lanes, windows).expect("a valid matrix");
+                    y.fill(f32::NAN);
+                    (kernel.run)(&slices, &mut Spmv { bias, activation, x, y });
+                    y.iter().map(|y| y.to_bits()).collect::<Vec<_>>()
+                });
+                let first = results.next();
+                assert!(
+                    results.all(|other| Some(&other) == first.as_ref()),
+                    "{windows:?} differ"
+                );
             }
             (Run::Spmm(run), Task::Spmm(panel)) => {
                 let stride = data.starts.get(1).copied().unwrap_or(1) as usize;

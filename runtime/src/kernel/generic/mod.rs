@@ -32,11 +32,11 @@ pub(super) use depthwise::depthwise;
 pub(super) use map::map;
 pub(super) use pool::pool;
 pub(super) use spmm::{spmm, spmm_block, spmm_dense};
-#[cfg(feature = "alloc")]
-pub(super) use spmv::spmv_slices;
 pub(super) use spmv::{Decode, spmv_bitmask, spmv_block, spmv_csr16, spmv_dense, spmv_nm, spmv_win8};
 #[cfg(target_arch = "x86_64")]
 pub(super) use spmv::{Expand, MOST_SOURCES, position_bits, spmv_expanded};
+#[cfg(feature = "alloc")]
+pub(super) use spmv::{FAR_BYTES, spmv_slices};
 #[cfg(all(target_arch = "x86_64", feature = "alloc"))]
 pub(super) use spmv::{Near, spmv_narrow};
 pub(super) use tile::tile;

@@ -11,6 +11,8 @@ use crate::kernel::Spmv;
 #[cfg(feature = "alloc")]
 use crate::kernel::generic::Near;
 use crate::kernel::generic::{Decode, Expand, MOST_SOURCES, position_bits, spmv_expanded};
+#[cfg(feature = "alloc")]
+use crate::kernel::slices::Packed;
 use crate::kernel::vector::Vector;
 
 /// 0, 1, 2 and so on, with a bit that no column needs, so that none is 0.
@@ -22,6 +24,21 @@ static COLUMNS_SET: [u8; 64] = {
         i += 1;
     }
     columns
+};
+
+/// For each lane the four bytes that a packed column starts in, and by how many bits it is moved down.
+#[cfg(feature = "alloc")]
+static PLACES: ([[u8; 4]; 16], [u32; 16]) = {
+    let mut places = ([[0; 4]; 16], [0; 16]);
+    let mut lane = 0;
+    while lane < 16 {
+        let (byte, shift) = Packed::place(lane);
+        let byte = byte as u8;
+        places.0[lane] = [byte, byte + 1, byte + 2, byte + 3];
+        places.1[lane] = shift as u32;
+        lane += 1;
+    }
+    places
 };
 
 /// `vexpandps` between registers. The intrinsic does not do: the compiler joins
@@ -211,20 +228,42 @@ impl F32x16 {
 // SAFETY of every block here: as of `Decode`.
 #[cfg(feature = "alloc")]
 impl Near for F32x16 {
+    /// Indices, of which an instruction sees the lower five bits, and the sixth: of which half of the inputs they are.
+    type Near = (__m512i, __mmask16);
+
     #[inline(always)]
-    unsafe fn near(x: *const f32, columns: *const u8) -> Self {
+    unsafe fn bytes(columns: *const u8) -> Self::Near {
+        // SAFETY: see the impl.
+        unsafe {
+            let columns = _mm512_cvtepu8_epi32(_mm_loadu_si128(columns.cast()));
+            (columns, _mm512_test_epi32_mask(columns, _mm512_set1_epi32(32)))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn packed(columns: *const Packed) -> Self::Near {
+        // SAFETY: see the impl.
+        unsafe {
+            let bytes: *const u8 = (&raw const (*columns).0).cast();
+            let packed = _mm512_broadcast_i32x4(_mm_loadu_si128(bytes.cast()));
+            let places = _mm512_loadu_si512(PLACES.0.as_ptr().cast());
+            let shifts = _mm512_loadu_si512(PLACES.1.as_ptr().cast());
+            let upper = bytes.add(Packed::UPPER).cast::<__mmask16>();
+            (
+                _mm512_srlv_epi32(_mm512_shuffle_epi8(packed, places), shifts),
+                upper.read_unaligned(),
+            )
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn near(x: *const f32, (columns, upper): Self::Near) -> Self {
         // SAFETY: see the impl.
         unsafe {
             let x = |i: usize| _mm512_loadu_ps(x.add(16 * i));
-            // Of a column an instruction sees the lower five bits; the sixth says of which half it is.
-            let columns = _mm512_cvtepu8_epi32(_mm_loadu_si128(columns.cast()));
-            let upper = _mm512_test_epi32_mask(columns, _mm512_set1_epi32(32));
             let low = _mm512_permutex2var_ps(x(0), columns, x(1));
-            Self(_mm512_mask_blend_ps(
-                upper,
-                low,
-                _mm512_permutex2var_ps(x(2), columns, x(3)),
-            ))
+            let high = _mm512_permutex2var_ps(x(2), columns, x(3));
+            Self(_mm512_mask_blend_ps(upper, low, high))
         }
     }
 }

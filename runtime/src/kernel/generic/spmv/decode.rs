@@ -5,6 +5,8 @@ use secateur_format::encoding::{Bitmask, Value};
 
 use super::entries;
 use crate::kernel::Spmv;
+#[cfg(all(target_arch = "x86_64", feature = "alloc"))]
+use crate::kernel::slices::Packed;
 use crate::kernel::vector::{MOST_LANES, Vector};
 
 /// Registers that [`Decode::pick`] selects from, at most.
@@ -127,8 +129,17 @@ pub(in crate::kernel) trait Decode: Vector {
 #[cfg(all(target_arch = "x86_64", feature = "alloc"))]
 #[allow(clippy::missing_safety_doc)]
 pub(in crate::kernel) trait Near: Decode {
-    /// Those of the 64 inputs at `x` that `LANES` columns, all below 64, are of.
-    unsafe fn near(x: *const f32, columns: *const u8) -> Self;
+    /// Columns below 64, one for each lane.
+    type Near: Copy;
+
+    /// `LANES` of them.
+    unsafe fn bytes(columns: *const u8) -> Self::Near;
+
+    /// Those of a step. Four bytes behind them are readable.
+    unsafe fn packed(columns: *const Packed) -> Self::Near;
+
+    /// Those of the 64 inputs at `x` that the columns are of.
+    unsafe fn near(x: *const f32, columns: Self::Near) -> Self;
 }
 
 /// Weights next to the inputs of the bits of a mask.

@@ -60,7 +60,7 @@ pub(in crate::kernel) unsafe fn spmv_bitmask<V: Decode, T: Value>(
 }
 
 /// Bytes of weights from which memory is asked for ahead of time: more than caches keep.
-const FAR_BYTES: usize = 8 << 20;
+pub(in crate::kernel) const FAR_BYTES: usize = 8 << 20;
 /// How far ahead: what the memory can deliver while a request is under way, and then some.
 const AHEAD_BYTES: usize = 16384;
 

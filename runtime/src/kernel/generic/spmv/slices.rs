@@ -7,8 +7,10 @@ use secateur_format::encoding::Value;
 #[cfg(target_arch = "x86_64")]
 use super::Near;
 use super::ahead::Ahead;
-use super::{Decode, is_far};
+use super::{Decode, FAR_BYTES};
 use crate::kernel::Spmv;
+#[cfg(target_arch = "x86_64")]
+use crate::kernel::slices::Packed;
 use crate::kernel::slices::{Column, GROUP, NARROW, Slices};
 use crate::kernel::vector::MOST_LANES;
 
@@ -22,8 +24,8 @@ pub(in crate::kernel) trait Fetch<V>: Column {
     /// The inputs of as many columns as `V` has lanes.
     ///
     /// # Safety
-    /// The CPU must have the instruction set of `V`. There are as many columns, all inside `x`, which has
-    /// [`NARROW`] inputs or more if columns are those of narrow windows.
+    /// The CPU must have the instruction set of `V`. There are as many columns, all inside `x`, or those of a step in a
+    /// narrow window with another one behind them, and `x` has [`NARROW`] inputs or more.
     unsafe fn fetch(x: *const f32, columns: *const Self) -> V;
 }
 
@@ -40,7 +42,16 @@ impl<V: Near> Fetch<V> for u8 {
     #[inline(always)]
     unsafe fn fetch(x: *const f32, columns: *const Self) -> V {
         // SAFETY: the caller's promise.
-        unsafe { V::near(x, columns) }
+        unsafe { V::near(x, V::bytes(columns)) }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl<V: Near> Fetch<V> for Packed {
+    #[inline(always)]
+    unsafe fn fetch(x: *const f32, columns: *const Self) -> V {
+        // SAFETY: the caller's promise.
+        unsafe { V::near(x, V::packed(columns)) }
     }
 }
 
@@ -55,7 +66,12 @@ pub(in crate::kernel) unsafe fn spmv_slices<V: Decode, T: Value>(
     _: PhantomData<T>,
 ) {
     // SAFETY: the caller's promise.
-    unsafe { spmv::<V, T, u16>(slices, task) }
+    unsafe {
+        match slices.bytes() > FAR_BYTES {
+            true => spmv::<V, T, u16, true>(slices, task),
+            false => spmv::<V, T, u16, false>(slices, task),
+        }
+    }
 }
 
 /// With narrow windows.
@@ -70,36 +86,21 @@ pub(in crate::kernel) unsafe fn spmv_narrow<V: Near, T: Value>(
     _: PhantomData<T>,
 ) {
     // SAFETY: the caller's promise.
-    unsafe { spmv::<V, T, u8>(slices, task) }
+    unsafe {
+        spmv::<V, T, u8, false>(slices, task);
+        spmv::<V, T, Packed, true>(slices, task);
+    }
 }
 
-/// The sums of a row are in the order of its entries.
+/// The sums of a row are in the order of its entries. Slices that store their columns in another form are left alone.
 ///
 /// # Safety
 /// The CPU must have the instruction set of `V`.
 #[inline(always)]
-unsafe fn spmv<V: Decode, T: Value, C: Fetch<V>>(slices: &Slices, task: &mut Spmv<'_>) {
+unsafe fn spmv<V: Decode, T: Value, C: Fetch<V>, const FAR: bool>(slices: &Slices, task: &mut Spmv<'_>) {
     let (Some(values), Some(columns)) = (slices.values::<T>(), C::of(slices)) else {
         return;
     };
-    // SAFETY: the caller's promise.
-    unsafe {
-        match is_far(values, columns) {
-            true => spmv_from::<V, T, C, true>(slices, values, columns, task),
-            false => spmv_from::<V, T, C, false>(slices, values, columns, task),
-        }
-    }
-}
-
-/// # Safety
-/// The CPU must have the instruction set of `V`; values and columns are those of the slices.
-#[inline(always)]
-unsafe fn spmv_from<V: Decode, T: Value, C: Fetch<V>, const FAR: bool>(
-    slices: &Slices,
-    values: &[T],
-    columns: &[C],
-    task: &mut Spmv<'_>,
-) {
     let (rows, cols) = (slices.rows(), slices.cols());
     let (Some(x), Some(sums)) = (task.x.get(..cols), task.y.get_mut(..rows)) else {
         return;
@@ -154,11 +155,11 @@ struct Stream<T, C> {
     steps: *const u16,
 }
 
-impl<T: Value, C: Copy> Stream<T, C> {
+impl<T: Value, C: Column> Stream<T, C> {
     /// Adds the next slice, of `rows` rows, to the sums of its group.
     ///
     /// # Safety
-    /// The CPU must have the instruction set of `V`. There is such a slice: as many of everything as its steps say, vectors of
+    /// The CPU must have the instruction set of `V`. There is such a slice: as many of everything as its steps say, a step of
     /// columns behind the last one, and indices inside `x` and `sums`.
     #[inline(always)]
     unsafe fn multiply<V: Decode, const FAR: bool>(&mut self, x: *const f32, sums: *mut f32, rows: usize)
@@ -173,7 +174,7 @@ impl<T: Value, C: Copy> Stream<T, C> {
             self.steps = counts.add(part);
             self.order = order.add(V::LANES);
             if FAR {
-                let columns = (whole + part) * V::LANES * size_of::<C>();
+                let columns = (whole + part) * C::of_step(V::LANES) * size_of::<C>();
                 Ahead::from(self.columns, AHEAD / size_of::<T>()).pass::<V>(columns);
                 Ahead::from(order, ORDER_AHEAD).pass::<V>(V::LANES * size_of::<u16>());
             }
@@ -219,6 +220,6 @@ impl<T: Value, C: Copy> Stream<T, C> {
     #[inline(always)]
     unsafe fn pass(&mut self, entries: usize) {
         // SAFETY: the caller's promise.
-        unsafe { (self.values, self.columns) = (self.values.add(entries), self.columns.add(entries)) }
+        unsafe { (self.values, self.columns) = (self.values.add(entries), self.columns.add(C::of_step(entries))) }
     }
 }
