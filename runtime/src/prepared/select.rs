@@ -212,7 +212,7 @@ impl<'t> Task<'t> {
         let needed = needed.max(1);
         let cols = self.rows.cols();
         let (widths, windows): (&[usize], &[usize]) = match panel.shape {
-            Shape::Pair | Shape::Direct { .. } => (&[3, 4, 5, 6, 7, 8], &[64, 96, 128, 192, 256, 512]),
+            Shape::Pair | Shape::Direct { .. } => (&[3, 4, 5, 6, 7, 8], &[64, 96, 128, 160, 192, 256, 512]),
             Shape::Block { .. } => (&[3, 4, 5, 6, 8], &[256, 512, 1024, 2048]),
             Shape::Dense { .. } => (&[2, 3, 4], &[256, 512, 1024]),
         };
@@ -223,9 +223,9 @@ impl<'t> Task<'t> {
             let count = needed.div_ceil(vectors.min(most));
             let vectors = needed.div_ceil(count);
             for &window in windows {
-                let window = window
-                    .min(cols.max(1))
-                    .min(panel.shape.most_cols(vectors * panel.lanes));
+                let most = window.min(panel.shape.most_cols(vectors * panel.lanes)).max(1);
+                // Windows, too.
+                let window = cols.div_ceil(cols.div_ceil(most).max(1)).max(1);
                 let tiling = Tiling { vectors, window };
                 if !tilings.contains(&tiling) {
                     tilings.push(tiling);
@@ -245,7 +245,7 @@ impl<'t> Task<'t> {
         if lines == 0 || most == 0 {
             return Vec::new();
         }
-        let windows = [24 << 10, 32 << 10, 48 << 10, 96 << 10, 192 << 10]
+        let windows = [24 << 10, 32 << 10, 40 << 10, 48 << 10, 64 << 10, 96 << 10, 192 << 10]
             .map(|bytes: usize| (bytes / (4 * planes.plane)).clamp(1, most));
         let mut tilings: Vec<Tiling> = Vec::new();
         for window in windows {
