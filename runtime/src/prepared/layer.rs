@@ -106,9 +106,11 @@ pub struct Input<'t> {
 /// Packed panels that are used together fit this many bytes: a share of the
 /// second-level cache.
 const BATCH_BYTES: usize = 256 << 10;
+/// So do their sums between windows, except those of a single panel.
+const KEPT_BYTES: usize = 200 << 10;
 /// Weights that are used for several panels in a row: another share.
 const CHUNK_BYTES: usize = 256 << 10;
-/// Sums between windows: another share.
+/// Sums of a block of rows between windows: another share.
 const PARTIAL_BYTES: usize = 400 << 10;
 /// Rows that are worth packing panels for once more.
 const LEAST_BLOCK: usize = 512;
@@ -152,8 +154,14 @@ impl Layer {
         };
         let window = Strips::window(panel.shape, cols, tiling.window, stride);
         let panel_bytes = 4 * panel.panel_len(window, stride);
-        let batch = (BATCH_BYTES / panel_bytes).clamp(1, panels.len());
         let per_group = task.rows.len().checked_div(task.groups)?;
+        let kept = match window < cols {
+            true => (4 * per_group * sums).max(1),
+            false => 1,
+        };
+        let batch = (BATCH_BYTES / panel_bytes)
+            .min(KEPT_BYTES / kept)
+            .clamp(1, panels.len());
         let blocks = match window < cols {
             true => (4 * per_group * sums * batch)
                 .div_ceil(PARTIAL_BYTES)
