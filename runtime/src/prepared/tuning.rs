@@ -1,5 +1,7 @@
 //! What a file says was fastest, where it was measured on a machine like this one.
 
+#[cfg(feature = "std")]
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use secateur_format::Model;
@@ -35,12 +37,35 @@ impl Task<'_> {
     }
 }
 
-/// The name of this CPU, as far as the system tells.
+/// The name of this CPU, with its family and model, as far as the system tells: makers give one name to several
+/// generations.
 #[cfg(feature = "std")]
-pub fn cpu_name() -> alloc::string::String {
+pub fn cpu_name() -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let line = info
-        .lines()
-        .find_map(|line| line.strip_prefix("model name")?.split_once(':'));
-    line.map_or(std::env::consts::ARCH, |(_, name)| name.trim()).into()
+    name_in(&info).unwrap_or_else(|| std::env::consts::ARCH.into())
+}
+
+/// The name in what Linux tells of its CPUs.
+#[cfg(feature = "std")]
+fn name_in(info: &str) -> Option<String> {
+    let field = |name: &str| {
+        let mut lines = info.lines().filter_map(|line| line.split_once(':'));
+        lines.find_map(|(key, value)| (key.trim() == name).then(|| value.trim()))
+    };
+    let name = field("model name")?;
+    Some(match (field("cpu family"), field("model")) {
+        (Some(family), Some(model)) => std::format!("{name} (family {family}, model {model})"),
+        _ => name.into(),
+    })
+}
+
+#[cfg(all(test, feature = "std"))]
+mod tests {
+    #[test]
+    fn names_tell_generations_apart() {
+        let info = "processor\t: 0\ncpu family\t: 25\nmodel\t\t: 17\nmodel name\t: AMD EPYC\n\nprocessor\t: 1\n";
+        assert_eq!(super::name_in(info).as_deref(), Some("AMD EPYC (family 25, model 17)"));
+        assert_eq!(super::name_in("model name\t: Cortex\n").as_deref(), Some("Cortex"));
+        assert_eq!(super::name_in(""), None);
+    }
 }
