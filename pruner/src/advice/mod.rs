@@ -7,8 +7,7 @@ mod vector;
 use std::cmp::Ordering;
 
 use secateur_format::encoding::Encoding;
-use secateur_runtime::kernel::panel::Shape;
-use secateur_runtime::kernel::{Kernel, Run};
+use secateur_runtime::kernel::Kernel;
 use secateur_runtime::prepared::{Candidate, Layer, Options, Problem, Task, Threads, Tiling, VectorTask, shortlist};
 use secateur_runtime::{Model, Node, RunError};
 
@@ -116,23 +115,11 @@ pub fn advise(
     })
 }
 
-/// The shape of a panel kernel's strips.
-fn shape(kernel: &Kernel) -> Option<Shape> {
-    match kernel.run {
-        Run::Panel(panel) => Some(panel.shape),
-        _ => None,
-    }
-}
-
-fn is_dense(kernel: &Kernel) -> bool {
-    matches!(shape(kernel), Some(Shape::Dense { .. }))
-}
-
 /// The best way of each kernel, the chosen one and the best dense one measured. With all effort every way, and all
 /// measured: then that one is chosen that is the fastest of those worth timing.
 fn panel_ways(task: &Task<'_>, options: &Options, effort: Effort, threads: &mut Threads) -> Vec<Way> {
     let candidates = task.candidates(options);
-    let best = |dense: bool| candidates.iter().find(|candidate| is_dense(candidate.kernel) == dense);
+    let best = |dense: bool| candidates.iter().find(|candidate| candidate.is_dense() == dense);
     let worth = match effort {
         Effort::Chosen => [true, false].into_iter().filter_map(best).copied().collect(),
         Effort::All => shortlist(&candidates),
@@ -191,7 +178,7 @@ fn timed(task: &Task<'_>, candidates: &[Candidate], threads: &mut Threads) -> Ve
 fn way(candidate: &Candidate, layer: &Layer) -> Way {
     Way {
         kernel: candidate.kernel,
-        dense: is_dense(candidate.kernel),
+        dense: candidate.is_dense(),
         layout: Layout::Repacked(candidate.tiling),
         bytes: layer.bytes() as u64,
         predicted_us: Some(candidate.predicted_ns / 1e3),

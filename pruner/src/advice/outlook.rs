@@ -4,7 +4,6 @@ use secateur_format::encoding::{BlockIndex, Encoding};
 use secateur_runtime::kernel::panel::Rows;
 use secateur_runtime::prepared::{Options, Task};
 
-use super::is_dense;
 use crate::mask::Pattern;
 
 /// The patterns whose speed differs.
@@ -42,7 +41,7 @@ pub fn outlooks(task: &Task<'_>, options: &Options) -> Vec<Outlook> {
     let own = 1.0 - task.rows.nnz() as f64 / weights as f64;
     let sparsity = if own < LEAST { USUAL } else { own };
     let candidates = task.candidates(options);
-    let Some(dense) = candidates.iter().find(|candidate| is_dense(candidate.kernel)) else {
+    let Some(dense) = candidates.iter().find(|candidate| candidate.is_dense()) else {
         return Vec::new();
     };
     let fitting = PATTERNS.into_iter().filter_map(|pattern| {
@@ -95,7 +94,7 @@ impl Pruned<'_> {
             ..*self.task
         };
         let candidates = task.candidates(self.options);
-        let sparse = candidates.iter().find(|candidate| !is_dense(candidate.kernel));
+        let sparse = candidates.iter().find(|candidate| !candidate.is_dense());
         sparse.map(|candidate| candidate.predicted_ns)
     }
 

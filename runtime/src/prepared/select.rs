@@ -56,6 +56,13 @@ pub struct Candidate {
     pub predicted_ns: f64,
 }
 
+impl Candidate {
+    /// Whether all weights are multiplied, zeros too.
+    pub fn is_dense(&self) -> bool {
+        matches!(self.kernel.run, Run::Panel(panel) if matches!(panel.shape, Shape::Dense { .. }))
+    }
+}
+
 /// How many times longer than the fastest prediction what is worth timing is predicted to take.
 const CLOSE: f64 = 1.25;
 
@@ -64,12 +71,11 @@ const CLOSE: f64 = 1.25;
 pub fn shortlist(candidates: &[Candidate]) -> Vec<Candidate> {
     let most = candidates.first().map_or(0.0, |best| CLOSE * best.predicted_ns);
     let close = candidates.partition_point(|candidate| candidate.predicted_ns <= most);
-    let is_dense = |candidate: &&Candidate| matches!(candidate.kernel.run, Run::Panel(panel) if matches!(panel.shape, Shape::Dense { .. }));
     let (close, others) = candidates.split_at(close);
-    let dense = others
-        .iter()
-        .find(is_dense)
-        .filter(|_| !close.iter().any(|c| is_dense(&c)));
+    let dense = match close.iter().any(Candidate::is_dense) {
+        true => None,
+        false => others.iter().find(|other| other.is_dense()),
+    };
     close.iter().chain(dense).copied().collect()
 }
 

@@ -229,10 +229,10 @@ impl F32x16 {
 #[cfg(feature = "alloc")]
 impl Near for F32x16 {
     /// Indices, of which an instruction sees the lower five bits, and the sixth: of which half of the inputs they are.
-    type Near = (__m512i, __mmask16);
+    type Columns = (__m512i, __mmask16);
 
     #[inline(always)]
-    unsafe fn bytes(columns: *const u8) -> Self::Near {
+    unsafe fn bytes(columns: *const u8) -> Self::Columns {
         // SAFETY: see the impl.
         unsafe {
             let columns = _mm512_cvtepu8_epi32(_mm_loadu_si128(columns.cast()));
@@ -241,7 +241,7 @@ impl Near for F32x16 {
     }
 
     #[inline(always)]
-    unsafe fn packed(columns: *const Packed) -> Self::Near {
+    unsafe fn packed(columns: *const Packed) -> Self::Columns {
         // SAFETY: see the impl.
         unsafe {
             let bytes: *const u8 = (&raw const (*columns).0).cast();
@@ -257,7 +257,7 @@ impl Near for F32x16 {
     }
 
     #[inline(always)]
-    unsafe fn near(x: *const f32, (columns, upper): Self::Near) -> Self {
+    unsafe fn near(x: *const f32, (columns, upper): Self::Columns) -> Self {
         // SAFETY: see the impl.
         unsafe {
             let x = |i: usize| _mm512_loadu_ps(x.add(16 * i));

@@ -130,16 +130,16 @@ pub(in crate::kernel) trait Decode: Vector {
 #[allow(clippy::missing_safety_doc)]
 pub(in crate::kernel) trait Near: Decode {
     /// Columns below 64, one for each lane.
-    type Near: Copy;
+    type Columns: Copy;
 
     /// `LANES` of them.
-    unsafe fn bytes(columns: *const u8) -> Self::Near;
+    unsafe fn bytes(columns: *const u8) -> Self::Columns;
 
     /// Those of a step. Four bytes behind them are readable.
-    unsafe fn packed(columns: *const Packed) -> Self::Near;
+    unsafe fn packed(columns: *const Packed) -> Self::Columns;
 
     /// Those of the 64 inputs at `x` that the columns are of.
-    unsafe fn near(x: *const f32, columns: Self::Near) -> Self;
+    unsafe fn near(x: *const f32, columns: Self::Columns) -> Self;
 }
 
 /// Weights next to the inputs of the bits of a mask.
