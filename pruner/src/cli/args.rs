@@ -400,7 +400,7 @@ pub(super) struct ExplainArgs {
     /// Show all candidates of every layer, not only the best
     #[arg(long)]
     pub(super) all: bool,
-    /// Measure all candidates of every layer, not only the chosen one and dense: some seconds
+    /// Measure all candidates of every layer, and choose by that: some seconds
     #[arg(long)]
     pub(super) measure: bool,
     #[command(flatten)]
@@ -438,7 +438,7 @@ pub(super) struct BenchArgs {
     /// Samples of a run, one after another
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = parse_batch)]
     pub(super) batch: usize,
-    /// Choose each layer's kernel by measuring all candidates
+    /// Choose each layer's kernel by measuring those predicted to be close
     #[arg(long, conflicts_with = "no_prepare")]
     tune: bool,
     /// A condition that must hold, such as 'speedup>=3' (repeatable)
