@@ -125,16 +125,16 @@ fn panel_ways(task: &Task<'_>, options: &Options, effort: Effort, threads: &mut 
         Effort::All => shortlist(&candidates),
     };
     let mut ways = timed(task, &worth, threads);
-    let fastest = (effort == Effort::All).then(|| ways.iter().min_by(|a, b| by_time(a.measured_us, b.measured_us)));
-    let fastest = fastest.flatten().cloned();
+    let of_kernel = |way: &Way, candidate: &Candidate| way.kernel.name == candidate.kernel.name;
+    let is = |way: &Way, candidate: &Candidate| {
+        of_kernel(way, candidate) && way.layout == Layout::Repacked(candidate.tiling)
+    };
     for candidate in &candidates {
-        let tiling = Layout::Repacked(candidate.tiling);
-        let of_kernel = |way: &Way| way.kernel.name == candidate.kernel.name;
         match effort {
-            Effort::All if !ways.iter().any(|way| of_kernel(way) && way.layout == tiling) => {
+            Effort::All if !ways.iter().any(|way| is(way, candidate)) => {
                 ways.extend(timed(task, &[*candidate], threads));
             }
-            Effort::Chosen if !ways.iter().any(of_kernel) => {
+            Effort::Chosen if !ways.iter().any(|way| of_kernel(way, candidate)) => {
                 let layer = task.layer(candidate, threads.count());
                 ways.extend(layer.map(|layer| way(candidate, &layer)));
             }
@@ -142,11 +142,12 @@ fn panel_ways(task: &Task<'_>, options: &Options, effort: Effort, threads: &mut 
         }
     }
     ways.sort_by(|a, b| by_time(a.predicted_us, b.predicted_us));
-    if let Some(at) = fastest.and_then(|fastest| {
-        let is_it = |way: &Way| way.kernel.name == fastest.kernel.name && way.layout == fastest.layout;
-        ways.iter().position(is_it)
-    }) {
-        ways[..=at].rotate_right(1);
+    if effort == Effort::All {
+        let timed = ways.iter().enumerate();
+        let timed = timed.filter(|(_, way)| worth.iter().any(|candidate| is(way, candidate)));
+        if let Some((at, _)) = timed.min_by(|(_, a), (_, b)| by_time(a.measured_us, b.measured_us)) {
+            ways[..=at].rotate_right(1);
+        }
     }
     ways
 }

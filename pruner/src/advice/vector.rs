@@ -14,7 +14,7 @@ pub(super) fn ways(task: &VectorTask<'_>, options: &Options, threads: &mut Threa
             kernel: candidate.kernel,
             dense: candidate.encoding == Encoding::Dense,
             layout: Layout::Encoded(candidate.encoding),
-            bytes: candidate.bytes,
+            bytes: layer.bytes().map_or(candidate.bytes, |bytes| bytes as u64),
             predicted_us: Some(candidate.predicted_ns / 1e3),
             measured_us: Some(task.measure(&layer, threads) / 1e3),
         })

@@ -98,7 +98,10 @@ pub(in crate::kernel) trait Column: Copy {
     fn of(slices: &Slices) -> Option<&[Self]>;
 
     /// How many of these hold the columns of a step of so many entries.
-    fn of_step(entries: usize) -> usize;
+    #[inline(always)]
+    fn of_step(entries: usize) -> usize {
+        entries
+    }
 }
 
 impl Column for Packed {
@@ -122,11 +125,6 @@ impl Column for u8 {
             _ => None,
         }
     }
-
-    #[inline(always)]
-    fn of_step(entries: usize) -> usize {
-        entries
-    }
 }
 
 impl Column for u16 {
@@ -135,11 +133,6 @@ impl Column for u16 {
             Columns::Wide(columns) => Some(columns),
             _ => None,
         }
-    }
-
-    #[inline(always)]
-    fn of_step(entries: usize) -> usize {
-        entries
     }
 }
 
