@@ -238,10 +238,11 @@ impl Product {
             for (i, tiling) in tilings(&panel, self.case.cols).into_iter().enumerate() {
                 let mut alike = if fused(kernel.isa) { &fused_once } else { &plain };
                 let by_taps;
-                if let (Shape::Direct { .. }, Some(taps)) = (panel.shape, self.taps) {
+                let mut shares = panel.shape == Shape::Pair;
+                if let (Shape::Direct { rows: height }, Some(taps)) = (panel.shape, self.taps) {
                     let folded = Planes::new(&taps, self.panel.keep, 1, panel.lanes).folded > 1;
-                    let two_sums = folded && panel.shape.rows() == 1;
-                    let order = Order::Taps(taps, tiling.window.clamp(1, taps.channels), two_sums);
+                    shares = height == 1 && !folded;
+                    let order = Order::Taps(taps, tiling.window.clamp(1, taps.channels), height == 1);
                     by_taps = self.in_order(&weights.dense, operands, fused(kernel.isa), order);
                     alike = &by_taps;
                 }
@@ -253,10 +254,10 @@ impl Product {
                     };
                     // Guards are what a plain build notices; an address sanitizer notices more without.
                     let y = self.run(&layer, operands, threads, [17, 0][i % 2]);
-                    // Which columns two rows share is their own affair, but not that of threads.
-                    let alike = match panel.shape {
-                        Shape::Pair => first.get_or_insert_with(|| y.clone()),
-                        _ => alike,
+                    // Which entries share what they load is their own affair, but not that of threads.
+                    let alike = match shares {
+                        true => first.get_or_insert_with(|| y.clone()),
+                        false => alike,
                     };
                     for (i, y) in y.iter().enumerate() {
                         let place = || {

@@ -2,7 +2,7 @@
 
 use super::ends::{End, fetch_weights};
 use super::panel::{by_vectors, multiply_rows};
-use super::steps::{COUPLE, Steps};
+use super::steps::{ENTRY_BYTES, Steps};
 use super::sums::Sums;
 use crate::kernel::panel::{Output, Panel, Planes};
 use crate::kernel::vector::Vector;
@@ -23,71 +23,55 @@ pub(in crate::kernel) unsafe fn direct<V: Vector, const R: usize, const MOST: us
     // SAFETY: the caller's promise.
     unsafe {
         // The last of an odd number of lines, two of which share a vector, by itself.
-        match V::HALVES && R == 1 && planes.folded == 2 && lines % 2 == 1 && vectors > 1 {
-            true => {
-                by_vectors!(vectors - 1, N if V::HALVES && R == 1 && N < MOST / 2 => tile::<V, R, N, MOST, true>(panel, y))
+        if V::HALVES && R == 1 && planes.folded == 2 && lines % 2 == 1 && vectors > 1 {
+            return by_vectors!(vectors - 1, N if V::HALVES && R == 1 && 2 * N < MOST => tile::<V, R, N, 0, true>(panel, y));
+        }
+        match R == 1 && planes.folded == 1 {
+            true => by_vectors!(vectors, N if R == 1 && N <= MOST => {
+                by_vectors!(planes.vectors, D if N % D == 0 => tile::<V, R, N, D, false>(panel, y))
+            }),
+            false => {
+                by_vectors!(vectors, N if (R > 1 || 2 * N <= MOST) && N <= MOST => tile::<V, R, N, 0, false>(panel, y))
             }
-            false => by_vectors!(vectors, N if N <= MOST => tile::<V, R, N, MOST, false>(panel, y)),
         }
     }
 }
 
+/// `N` vectors of sums of each row, and half a one if `HALF`. If entries are stacked, lines have `D` vectors, else
+/// that is 0.
 #[inline(always)]
-unsafe fn tile<V: Vector, const R: usize, const N: usize, const MOST: usize, const HALF: bool>(
+unsafe fn tile<V: Vector, const R: usize, const N: usize, const D: usize, const HALF: bool>(
     panel: &Panel<'_>,
     y: &Output<'_>,
 ) {
     let strips = &panel.strips;
     let end_of = End::new(panel, y);
     let places = Places::<N>::new::<V>(&strips.planes, panel.columns);
+    let loops = const { if D > 0 { 2 } else { 1 } };
     // SAFETY: the steps are those of the shape, offsets inside the panel.
     unsafe {
-        let x = panel.x.as_ptr();
-        let mut steps = Steps::new(panel, if R == 1 { COUPLE } else { R + 1 });
+        let mut steps = Steps::new(panel, if R == 1 { ENTRY_BYTES } else { 4 * (R + 1) });
         for (strip, &[row, _]) in strips.order.iter().enumerate() {
-            let (first, last) = (strip * strips.loops + 1, (strip + 1) * strips.loops);
+            let (first, last) = (strip * strips.loops, (strip + 1) * strips.loops);
             fetch_weights::<V>(panel, steps.at(), steps.end(last));
             end_of.fetch_rows::<V, R, N>(strip);
             let mut sums = [Sums::<V, N, HALF>::splat(0.0); R];
-            for index in first..=last {
+            for index in (first..last).step_by(loops) {
                 if index > first {
                     sums.iter_mut().for_each(|sums| sums.move_down());
                 }
-                let end = steps.end(index);
-                if R == 1 && const { 2 * N <= MOST } && strips.planes.folded > 1 {
-                    // Few vectors: with one sum each, multiply-adds would wait for each other.
-                    let mut more = Sums::<V, N, HALF>::splat(0.0);
-                    while steps.has_quad(end) {
-                        let ([a, b, c, d], values) = steps.quad::<V>();
-                        sums[0].multiply(values[0], a);
-                        more.multiply(values[1], b);
-                        sums[0].multiply(values[2], c);
-                        more.multiply(values[3], d);
-                    }
-                    if steps.at() < end {
-                        let ([a, b, ..], values) = steps.quad::<V>();
-                        sums[0].multiply(values[0], a);
-                        more.multiply(values[1], b);
-                    }
-                    sums[0].add(&more);
-                } else if R == 1 {
-                    while steps.has_quad(end) {
-                        let ([a, b, c, d], values) = steps.quad::<V>();
-                        sums[0].multiply(values[0], a);
-                        sums[0].multiply(values[1], b);
-                        sums[0].multiply(values[2], c);
-                        sums[0].multiply(values[3], d);
-                    }
-                    if steps.at() < end {
-                        let ([a, b, ..], values) = steps.quad::<V>();
-                        sums[0].multiply(values[0], a);
-                        sums[0].multiply(values[1], b);
-                    }
-                } else {
+                let end = steps.end(index + loops);
+                if R > 1 {
                     while steps.at() < end {
                         let step = steps.next();
-                        multiply_rows(&mut sums, step.add(1).cast(), x.byte_add(*step as usize));
+                        let line = panel.x.as_ptr().byte_add(*step as usize);
+                        multiply_rows(&mut sums, step.add(1).cast(), line);
                     }
+                } else if D > 0 {
+                    let stacked = steps.end(index + 1);
+                    add_stacked::<V, N, D, HALF>(&mut sums[0], &mut steps, stacked, end);
+                } else {
+                    add_folded(&mut sums[0], &mut steps, end);
                 }
             }
             for (r, sums) in sums.iter_mut().enumerate() {
@@ -104,6 +88,70 @@ unsafe fn tile<V: Vector, const R: usize, const N: usize, const MOST: usize, con
             }
         }
         end_of.activate::<V>();
+    }
+}
+
+/// A group of entries of one row, quads with stacked entries up to `stacked`.
+#[inline(always)]
+unsafe fn add_stacked<V: Vector, const N: usize, const D: usize, const HALF: bool>(
+    sums: &mut Sums<V, N, HALF>,
+    steps: &mut Steps<'_>,
+    stacked: *const u32,
+    end: *const u32,
+) {
+    // SAFETY: the caller's.
+    unsafe {
+        while steps.at() < stacked {
+            let ([a, _, c, d], [w, x, y, z]) = steps.quad::<V>();
+            sums.multiply_stacked::<D>([w, x], a);
+            sums.multiply(y, c);
+            sums.multiply(z, d);
+        }
+        while steps.has_quad(end) {
+            let ([a, b, c, d], [w, x, y, z]) = steps.quad::<V>();
+            sums.multiply(w, a);
+            sums.multiply(x, b);
+            sums.multiply(y, c);
+            sums.multiply(z, d);
+        }
+        let left = steps.left(end);
+        if left > 0 {
+            let ([a, b, c, _], [w, x, y, _]) = steps.quad::<V>();
+            sums.multiply(w, a);
+            if left > 1 {
+                sums.multiply(x, b);
+            }
+            if left > 2 {
+                sums.multiply(y, c);
+            }
+        }
+    }
+}
+
+/// An even number of entries of one row, whose lines share vectors. With one sum of each of these few vectors,
+/// multiply-adds would wait for each other.
+#[inline(always)]
+unsafe fn add_folded<V: Vector, const N: usize, const HALF: bool>(
+    sums: &mut Sums<V, N, HALF>,
+    steps: &mut Steps<'_>,
+    end: *const u32,
+) {
+    // SAFETY: the caller's.
+    unsafe {
+        let mut more = Sums::<V, N, HALF>::splat(0.0);
+        while steps.has_quad(end) {
+            let ([a, b, c, d], [w, x, y, z]) = steps.quad::<V>();
+            sums.multiply(w, a);
+            more.multiply(x, b);
+            sums.multiply(y, c);
+            more.multiply(z, d);
+        }
+        if steps.at() < end {
+            let ([a, b, ..], [w, x, ..]) = steps.quad::<V>();
+            sums.multiply(w, a);
+            more.multiply(x, b);
+        }
+        sums.add(&more);
     }
 }
 

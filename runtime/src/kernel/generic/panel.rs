@@ -4,7 +4,7 @@
 //! them, so many that the latency of the multiply-add is hidden.
 
 use super::ends::{AHEAD_BYTES, End, extra_first, fetch_weights, first_rows, last_rows};
-use super::steps::{COUPLE, Steps};
+use super::steps::{ENTRY_BYTES, Steps};
 use super::sums::{Sums, ends_in_half};
 use crate::kernel::panel::{Output, Panel, has_extra};
 use crate::kernel::vector::Vector;
@@ -89,20 +89,21 @@ pub(in crate::kernel) unsafe fn dense<V: Vector, const R: usize, const MOST: usi
 unsafe fn pair_tile<V: Vector, const N: usize, const HALF: bool>(panel: &Panel<'_>, y: &Output<'_>) {
     let strips = &panel.strips;
     let end_of = End::new(panel, y);
-    // SAFETY: the steps are couples, offsets inside the panel.
+    // SAFETY: the steps are entries of quads, offsets inside the panel.
     unsafe {
-        let mut steps = Steps::new(panel, COUPLE);
+        let mut steps = Steps::new(panel, ENTRY_BYTES);
         for (strip, &rows) in strips.order.iter().enumerate() {
             let rows = rows.map(|row| row as usize);
             let [mut one, mut two]: [Sums<V, N, HALF>; 2] = [Sums::first(panel, rows[0]), Sums::first(panel, rows[1])];
-            let [shared, end] = [steps.end(2 * strip + 1), steps.end(2 * strip + 2)];
+            let [mixed, end] = [steps.end(2 * strip + 1), steps.end(2 * strip + 2)];
             fetch_weights::<V>(panel, steps.at(), end);
             end_of.fetch::<V, N>(strip, |rows| rows[0]);
             end_of.fetch::<V, N>(strip, |rows| rows[1]);
-            while steps.at() < shared {
-                let ([a, _, c, _], [w, x, y, z]) = steps.quad_of_loads::<V>();
+            while steps.at() < mixed {
+                let ([a, _, c, d], [w, x, y, z]) = steps.quad::<V>();
                 Sums::multiply_both(&mut one, &mut two, [w, x], a);
-                Sums::multiply_both(&mut one, &mut two, [y, z], c);
+                one.multiply(y, c);
+                two.multiply(z, d);
             }
             while steps.has_quad(end) {
                 let ([a, b, c, d], values) = steps.quad::<V>();
@@ -111,10 +112,16 @@ unsafe fn pair_tile<V: Vector, const N: usize, const HALF: bool>(panel: &Panel<'
                 one.multiply(values[2], c);
                 two.multiply(values[3], d);
             }
-            if steps.at() < end {
-                let ([a, b, ..], values) = steps.quad::<V>();
+            let left = steps.left(end);
+            if left > 0 {
+                let ([a, b, c, _], values) = steps.quad::<V>();
                 one.multiply(values[0], a);
-                two.multiply(values[1], b);
+                if left > 1 {
+                    two.multiply(values[1], b);
+                }
+                if left > 2 {
+                    one.multiply(values[2], c);
+                }
             }
             end_of.last(rows[0], one);
             end_of.last(rows[1], two);
@@ -129,7 +136,7 @@ unsafe fn block_tile<V: Vector, const R: usize, const N: usize, const HALF: bool
     let end_of = End::new(panel, y);
     // SAFETY: the steps are those of the shape, offsets inside the panel.
     unsafe {
-        let mut steps = Steps::new(panel, R + 1);
+        let mut steps = Steps::new(panel, 4 * (R + 1));
         for (strip, &[row, _]) in strips.order.iter().enumerate() {
             let mut sums = first_rows::<V, R, N, HALF>(panel, row as usize);
             let end = steps.end(strip + 1);

@@ -9,10 +9,10 @@ use crate::kernel::vector::Vector;
 /// used comes behind the loads of the entries before, and its own loads wait for it: on Zen 5
 /// such kernels reach 1.3 multiply-adds a cycle, with offsets read so far ahead 1.8.
 const AHEAD: usize = 2;
-/// Words of a couple, of which two are a quad.
-pub(super) const COUPLE: usize = 3;
 /// Words of a quad.
-const QUAD: usize = 2 * COUPLE;
+const QUAD: usize = 6;
+/// Bytes of an entry, a quarter of a quad.
+pub(super) const ENTRY_BYTES: usize = QUAD;
 
 /// The offsets of a quad, 16 bits each.
 #[derive(Clone, Copy)]
@@ -22,8 +22,8 @@ struct Offsets(u64);
 /// The steps of some strips.
 pub(super) struct Steps<'t> {
     panel: &'t Panel<'t>,
-    /// Words of a step.
-    words: usize,
+    /// Bytes of a step.
+    bytes: usize,
     step: *const u32,
     /// If they are quads: of the next ones.
     offsets: [Offsets; AHEAD],
@@ -32,15 +32,15 @@ pub(super) struct Steps<'t> {
 // SAFETY of every block here: starts are ascending and inside the words of the strips, which have words for
 // `AHEAD` quads behind the last step.
 impl<'t> Steps<'t> {
-    /// The steps of `words` words from the first strip on.
+    /// The steps of `bytes` bytes from the first strip on.
     ///
     /// # Safety
-    /// There is a strip, and its steps have as many words.
+    /// There is a strip, and its steps have as many bytes.
     #[inline(always)]
-    pub(super) unsafe fn new(panel: &'t Panel<'t>, words: usize) -> Self {
+    pub(super) unsafe fn new(panel: &'t Panel<'t>, bytes: usize) -> Self {
         let mut steps = Self {
             panel,
-            words,
+            bytes,
             step: core::ptr::null(),
             offsets: [Offsets(0); AHEAD],
         };
@@ -48,9 +48,9 @@ impl<'t> Steps<'t> {
         // SAFETY: see the impl.
         unsafe {
             let first = *strips.starts.get_unchecked(0) as usize;
-            // The second half of the quad before may be empty.
+            // The end of the quad before may be empty.
             let first = first.next_multiple_of(strips.shape.together());
-            steps.step = strips.words.as_ptr().add(words * first);
+            steps.step = strips.words.as_ptr().byte_add(bytes * first);
             for (i, offsets) in steps.offsets.iter_mut().enumerate() {
                 *offsets = steps.step.add(i * QUAD).cast::<Offsets>().read();
             }
@@ -74,7 +74,7 @@ impl<'t> Steps<'t> {
         // SAFETY: see the impl.
         unsafe {
             let steps = *strips.starts.get_unchecked(loops) as usize;
-            strips.words.as_ptr().add(self.words * steps)
+            strips.words.as_ptr().byte_add(self.bytes * steps)
         }
     }
 
@@ -86,43 +86,34 @@ impl<'t> Steps<'t> {
     pub(super) unsafe fn next(&mut self) -> *const u32 {
         let step = self.step;
         // SAFETY: see the impl.
-        self.step = unsafe { step.add(self.words) };
+        self.step = unsafe { step.byte_add(self.bytes) };
         step
     }
 
-    /// Whether a whole quad comes before `end`. (Half a one is left to straight code behind the loop: a branch less
-    /// in each quad.)
+    /// Whether a whole quad comes before `end`. (A part of one is left to straight code behind the loop: fewer
+    /// branches in each quad.)
     #[inline(always)]
     pub(super) fn has_quad(&self, end: *const u32) -> bool {
-        self.step.wrapping_add(COUPLE) < end
+        self.step.wrapping_byte_add(3 * ENTRY_BYTES) < end
     }
 
-    /// The next quad: where its lines begin, and its values in all lanes. If there is only a couple before the
-    /// end of its loop, its second half is empty.
+    /// Entries before `end`.
+    #[inline(always)]
+    pub(super) fn left(&self, end: *const u32) -> usize {
+        (end as usize).wrapping_sub(self.step as usize) / ENTRY_BYTES
+    }
+
+    /// The next quad: where its lines begin, and its values in all lanes. Of entries behind the end of its loop,
+    /// neither means anything.
     ///
     /// # Safety
-    /// There is one, and all steps are couples; the CPU has the instruction set of `V`.
+    /// There is one, and all steps are entries of quads; the CPU has the instruction set of `V`.
     #[inline(always)]
     pub(super) unsafe fn quad<V: Vector>(&mut self) -> ([*const f32; 4], [V; 4]) {
         // SAFETY: see the impl.
         unsafe {
             let lines = self.lines();
             let values = V::splat_four(self.step.add(2).cast());
-            self.step = self.step.add(QUAD);
-            (lines, values)
-        }
-    }
-
-    /// The same, for where there are fewer loads than multiply-adds: each value is a load.
-    ///
-    /// # Safety
-    /// As [`Steps::quad`].
-    #[inline(always)]
-    pub(super) unsafe fn quad_of_loads<V: Vector>(&mut self) -> ([*const f32; 4], [V; 4]) {
-        // SAFETY: see the impl.
-        unsafe {
-            let lines = self.lines();
-            let values = V::splat_each(self.step.add(2).cast());
             self.step = self.step.add(QUAD);
             (lines, values)
         }

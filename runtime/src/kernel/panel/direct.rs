@@ -6,12 +6,14 @@
 //! that they reach to the right, the farthest first (`kx`, if the stride is 1): a non-zero at
 //! `(ci, ky, kx)` multiplies the lines from `ky` on of channel `ci`, as they are, and between
 //! two groups the sums move down by one lane, since `Y[x] = P0[x] + P1[x + 1] + P2[x + 2]`.
+//! Inside a group, entries of neighbouring kernel rows share what they load (see [`super::stacks`]).
 //!
 //! Two lines that are short share a vector. A plane has two copies then, the second from the second line on: so
 //! each line begins a vector in one of them. What would be behind a line's end is the padding before the next line.
 
 use alloc::vec::Vec;
 
+use super::stacks::stacks;
 use super::strips::Entry;
 use super::{Rows, Shape, Strips};
 
@@ -142,7 +144,11 @@ impl Strips {
     pub fn direct(rows: &Rows, height: usize, taps: &Taps, planes: Planes, window: usize, part_count: usize) -> Self {
         let shape = Shape::Direct { rows: height };
         let mut strips = Self::empty(rows, shape, taps.channels, window, planes.plane, part_count);
-        (strips.planes, strips.loops) = (planes, taps.reaches());
+        strips.planes = planes;
+        strips.loops = match strips.stacks() {
+            true => 2 * taps.reaches(),
+            false => taps.reaches(),
+        };
         let bounds = strips.part_bounds(rows);
         for index in 0..strips.windows() {
             let (first, channels) = strips.window_cols(index);
@@ -153,7 +159,7 @@ impl Strips {
                 steps.sort_by_key(|(_, groups)| core::cmp::Reverse(groups.iter().map(Vec::len).sum::<usize>()));
                 for (row, groups) in steps {
                     for entries in groups {
-                        strips.push_direct(&entries, height, channels);
+                        strips.push_direct(entries, channels);
                     }
                     strips.order.push([row as u32, u32::MAX]);
                 }
@@ -164,18 +170,30 @@ impl Strips {
         strips
     }
 
-    /// A loop over entries of `height` rows, in a window of `channels`.
-    fn push_direct(&mut self, entries: &[Entry], height: usize, channels: usize) {
-        if height == 1 {
-            let zero = (0.0, channels * self.planes.plane);
-            let couples = entries.chunks(2).map(|it| [it[0], it.get(1).copied().unwrap_or(zero)]);
-            return self.push_couples(couples);
+    /// Whether the entries of a group that are stacked have a loop of their own.
+    fn stacks(&self) -> bool {
+        self.shape() == Shape::Direct { rows: 1 } && self.planes.folded == 1
+    }
+
+    /// The loops over the entries of a group, in a window of `channels`.
+    fn push_direct(&mut self, mut entries: Vec<Entry>, channels: usize) {
+        let height = self.shape().rows();
+        if height > 1 {
+            for entries in entries.chunks(height) {
+                self.words.push(4 * entries[0].1 as u32);
+                self.words.extend(entries.iter().map(|(value, _)| value.to_bits()));
+            }
+            return self.end_loop(0);
         }
-        for entries in entries.chunks(height) {
-            self.words.push(4 * entries[0].1 as u32);
-            self.words.extend(entries.iter().map(|(value, _)| value.to_bits()));
+        if self.stacks() {
+            let (mixed, single) = stacks(entries, &self.planes);
+            self.push_quads(mixed);
+            entries = single;
+        } else if entries.len() % 2 == 1 {
+            // With few vectors, a multiplication by zero takes less time than a branch that is mispredicted.
+            entries.push((0.0, channels * self.planes.plane));
         }
-        self.end_loop();
+        self.push_quads(entries);
     }
 
     /// Values and places in the panel of each group of the strip that starts at `row`, row by row.

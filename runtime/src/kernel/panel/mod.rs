@@ -15,6 +15,7 @@ mod output;
 mod pack;
 mod pairs;
 mod rows;
+mod stacks;
 mod strips;
 
 pub use direct::{Planes, Taps};

@@ -14,18 +14,16 @@ pub(super) type Line<'t> = &'t [(u32, f32)];
 /// Rows among which partners are sought, counted from the first one: where threads part the rows changes no sum.
 pub(super) const BLOCK: usize = 128;
 
-/// What it costs that the partner is an entry shorter, in shared columns: a couple is half empty.
-const SHORTER: usize = 4;
-/// A partner is not sought among those that are shorter by more.
+/// A partner is not sought among those that are shorter by more entries.
 const SHORTEST: usize = 3;
 
-/// Two rows, and their couples of entries.
+/// Two rows, and their entries.
 pub(super) struct Pair {
     pub(super) rows: [u32; 2],
-    /// Of columns that both rows have, an even number.
-    pub(super) shared: Vec<[Entry; 2]>,
-    /// Of the others, one after the other; where one row has no more, `zero`.
-    pub(super) own: Vec<[Entry; 2]>,
+    /// Quads: two entries of a column that both rows have, and one of another column of each.
+    pub(super) mixed: Vec<Entry>,
+    /// The others, of one row and the other in turns; where the second has no more, `zero`.
+    pub(super) own: Vec<Entry>,
 }
 
 /// Pairs of the rows from `first` on, whose entries lie in a window of `cols` columns from column `start` on. `place` says where
@@ -58,16 +56,17 @@ pub(super) fn pairs(
     while let Some((&a, others)) = left.split_first() {
         let len = lines[a].len();
         let near = others.iter().take_while(|&&b| len - lines[b].len() <= SHORTEST).count();
-        let worth = |&&b: &&usize| shared(a, b) + SHORTER * (SHORTEST + lines[b].len()) - SHORTER * len;
+        // An entry that the partner does not have costs as much as a shared column saves.
+        let worth = |&&b: &&usize| shared(a, b) + lines[b].len();
         // Of equal ones the first.
         let best = (0..near).rev().max_by_key(|&i| worth(&&others[i]));
         let at = best.or((!others.is_empty()).then_some(0));
         let b = at.map(|at| others[at]);
         let row = |row: usize| first + row as u32;
-        let (shared, own) = couples([lines[a], b.map_or(&[], |b| lines[b])], &place, zero);
+        let (mixed, own) = entries([lines[a], b.map_or(&[], |b| lines[b])], &place, zero);
         pairs.push(Pair {
             rows: [row(a), b.map_or(no_row, row)],
-            shared,
+            mixed,
             own,
         });
         left = match at {
@@ -83,8 +82,8 @@ pub(super) fn pairs(
     pairs
 }
 
-/// The couples of two rows: an even number with a shared column, and the others.
-fn couples(lines: [Line<'_>; 2], place: impl Fn(u32) -> usize, zero: Entry) -> (Vec<[Entry; 2]>, Vec<[Entry; 2]>) {
+/// The entries of two rows, of which the first has as many or more: mixed quads, and the others.
+fn entries(lines: [Line<'_>; 2], place: impl Fn(u32) -> usize, zero: Entry) -> (Vec<Entry>, Vec<Entry>) {
     let entry = |&(col, value): &(u32, f32)| (value, place(col));
     let mut shared = Vec::new();
     let mut own: [Vec<Entry>; 2] = [Vec::new(), Vec::new()];
@@ -107,9 +106,23 @@ fn couples(lines: [Line<'_>; 2], place: impl Fn(u32) -> usize, zero: Entry) -> (
     }
     own[0].extend(a.iter().map(entry));
     own[1].extend(b.iter().map(entry));
+    while shared.len() > own[1].len()
+        && let Some([a, b]) = shared.pop()
+    {
+        own[0].push(a);
+        own[1].push(b);
+    }
     let [a, b] = own;
-    let entry = |row: &[Entry], i: usize| row.get(i).copied().unwrap_or(zero);
-    let odd = (shared.len() % 2 == 1).then(|| shared.pop()).flatten();
-    let alone = (0..a.len().max(b.len())).map(|i| [entry(&a, i), entry(&b, i)]);
-    (shared, odd.into_iter().chain(alone).collect())
+    let mut couples = (0..a.len()).map(|i| [a[i], b.get(i).copied().unwrap_or(zero)]);
+    let mixed = shared
+        .into_iter()
+        .zip(&mut couples)
+        .flat_map(|(shared, own)| [shared, own])
+        .flatten()
+        .collect();
+    let mut own: Vec<Entry> = couples.flatten().collect();
+    if a.len() > b.len() {
+        own.pop();
+    }
+    (mixed, own)
 }

@@ -10,11 +10,10 @@ use crate::kernel::vector::MOST_LANES;
 /// How the weights of a strip lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
-    /// Two rows with columns of their own. A step is a *couple*, an entry of each: first, in a loop by
-    /// themselves, an even number of those whose column is the same, then the others. The shorter row is
-    /// filled up with zeros that multiply the panel's line of zeros. Two couples lie
-    /// together as a *quad*: four offsets in two words, then four values. The second half of a loop's
-    /// last quad may be empty.
+    /// Two rows with columns of their own. A step is an entry, and four are a *quad*: four offsets in two words,
+    /// then four values. First, in a loop by themselves, come quads that begin with two entries of the same column, one of each row;
+    /// then the others. In both, entries are of one row and the other in turns: the shorter row is
+    /// filled up with zeros that multiply the panel's line of zeros. The last entries of a loop's last quad may be empty.
     Pair,
     /// `rows` rows that share their columns. A step is an offset and `rows` values.
     Block {
@@ -27,8 +26,9 @@ pub enum Shape {
         rows: usize,
     },
     /// `rows` rows of a direct convolution that share their columns, group after group of kernel
-    /// columns. Steps are couples of entries of one row, the last filled up with a zero, in
-    /// quads, or an offset and `rows` values.
+    /// columns. Steps are an offset and `rows` values, or, of one row, entries in quads: first, in a loop by themselves,
+    /// those that begin with two stacked entries (see [`super::stacks`]), then the others. Where lines share vectors, none are
+    /// stacked, and there is no loop for them; the last entry of an odd number is filled up with a zero.
     Direct {
         /// 1, 2 or 4.
         rows: usize,
@@ -44,19 +44,19 @@ impl Shape {
         }
     }
 
-    /// Words of a step.
-    fn words(self) -> usize {
+    /// Bytes of a step.
+    fn step_bytes(self) -> usize {
         match self {
-            Self::Pair | Self::Direct { rows: 1 } => 3,
-            Self::Block { rows } | Self::Direct { rows } => rows + 1,
-            Self::Dense { rows } => rows,
+            Self::Pair | Self::Direct { rows: 1 } => 6,
+            Self::Block { rows } | Self::Direct { rows } => 4 * (rows + 1),
+            Self::Dense { rows } => 4 * rows,
         }
     }
 
     /// Steps that lie together.
     pub(in crate::kernel) fn together(self) -> usize {
         match self {
-            Self::Pair | Self::Direct { rows: 1 } => 2,
+            Self::Pair | Self::Direct { rows: 1 } => 4,
             _ => 1,
         }
     }
@@ -90,7 +90,7 @@ pub struct Strips {
     pub(super) parts: Vec<usize>,
     /// Rows of each strip; only pairs use the second.
     pub(super) order: Vec<[u32; 2]>,
-    /// Loops of a strip: one, two of a pair, or one for each group of a direct convolution.
+    /// Loops of a strip: one, two of a pair, or one or two for each group of a direct convolution.
     pub(super) loops: usize,
     /// First step of each loop of each strip, and the end.
     starts: Vec<u32>,
@@ -171,6 +171,11 @@ impl Strips {
         most.min(shape.most_cols(stride)).clamp(1, cols.max(1))
     }
 
+    /// How the weights of a strip lie.
+    pub(super) fn shape(&self) -> Shape {
+        self.shape
+    }
+
     /// Rows of the matrix.
     pub fn rows(&self) -> usize {
         self.rows
@@ -206,7 +211,7 @@ impl Strips {
     pub fn part(&self, window: usize, part: usize, bytes: usize) -> impl Iterator<Item = Window<'_>> {
         let at = window * self.part_count + part;
         let (mut first, end) = (self.parts[at], self.parts[at + 1]);
-        let steps = (bytes / (4 * self.shape.words())).max(1);
+        let steps = (bytes / self.shape.step_bytes()).max(1);
         core::iter::from_fn(move || {
             let from = *self.starts.get(first * self.loops)? as usize;
             let ends = &self.starts[first * self.loops + 1..=end * self.loops];
@@ -299,10 +304,10 @@ impl Strips {
             all.extend(pairs(&lines, [from as u32, NO_ROW], [first, end - first], place, zero));
         }
         // Loops of equal length follow each other.
-        all.sort_by_key(|pair| core::cmp::Reverse((pair.own.len(), pair.shared.len())));
+        all.sort_by_key(|pair| core::cmp::Reverse((pair.own.len(), pair.mixed.len())));
         for pair in all {
-            self.push_couples(pair.shared.into_iter());
-            self.push_couples(pair.own.into_iter());
+            self.push_quads(pair.mixed);
+            self.push_quads(pair.own);
             self.order.push(pair.rows);
         }
     }
@@ -327,31 +332,29 @@ impl Strips {
         self.push_strip([row as u32, NO_ROW]);
     }
 
-    /// A loop of couples.
-    pub(super) fn push_couples(&mut self, mut couples: impl Iterator<Item = [Entry; 2]>) {
-        let mut empty = false;
-        while let Some([a, b]) = couples.next() {
-            let next = couples.next();
-            empty = next.is_none();
-            let [c, d] = next.unwrap_or_default();
-            let entries = [a, b, c, d];
-            let offset = |i: usize| ((entries[i].1 / OFFSET_UNIT) as u64) << (16 * i);
+    /// A loop of entries in quads.
+    pub(super) fn push_quads(&mut self, entries: Vec<Entry>) {
+        for entries in entries.chunks(4) {
+            let mut quad = [Entry::default(); 4];
+            quad[..entries.len()].copy_from_slice(entries);
+            let offset = |i: usize| ((quad[i].1 / OFFSET_UNIT) as u64) << (16 * i);
             // Read as one number.
             let offsets: [u32; 2] = bytemuck::cast((0..4).map(offset).sum::<u64>());
             self.words.extend(offsets);
-            self.words.extend(entries.map(|(value, _)| value.to_bits()));
+            self.words.extend(quad.map(|(value, _)| value.to_bits()));
         }
-        self.starts
-            .push((self.words.len() / self.shape.words() - usize::from(empty)) as u32);
+        self.end_loop(entries.len().next_multiple_of(4) - entries.len());
     }
 
     fn push_strip(&mut self, rows: [u32; 2]) {
-        self.end_loop();
+        self.end_loop(0);
         self.order.push(rows);
     }
 
-    pub(super) fn end_loop(&mut self) {
-        self.starts.push((self.words.len() / self.shape.words()) as u32);
+    /// A loop ends `empty` steps before the last word.
+    pub(super) fn end_loop(&mut self, empty: usize) {
+        let steps = 4 * self.words.len() / self.shape.step_bytes();
+        self.starts.push((steps - empty) as u32);
     }
 
     /// Byte offset of a column's line in the panel.
