@@ -75,6 +75,6 @@ loop:
     vfmadd231ps 0x300(r6,r0,4),z0,z14
     vfmadd231ps 0x340(r6,r0,4),z0,z15
     lea 0x18(r1),r0
-    add $0x24,r1
+    add $0x2a,r1
     cmp r7,r1
     jb loop

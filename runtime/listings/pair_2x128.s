@@ -48,7 +48,7 @@ loop:
     vfmadd231ps 0x180(r5,r2,4),z0,z16
     vfmadd231ps 0x1c0(r5,r2,4),z0,z17
     lea 0x18(r0),r3
-    add $0x24,r0
+    add $0x2a,r0
     mov r6,r2
     mov r1,r6
     cmp r7,r0

@@ -66,8 +66,7 @@ impl Lines {
             .collect()
     }
 
-    /// Bands of at most `most` whole lines, as equal as can be; their segments leave out the
-    /// zeros around the input.
+    /// Bands of at most `most` whole lines, as equal as can be.
     pub(crate) fn bands(&self, most: usize, taps: &Taps, lanes: usize) -> (Vec<PanelColumns>, Planes) {
         let count = self.lines.div_ceil(most.max(1));
         let bound = |i: usize| (self.lines * i).checked_div(count).unwrap_or(0);
@@ -78,12 +77,11 @@ impl Lines {
             let segments = (0..taps.phases()).filter_map(|phase| Some((phase, taps.origin(phase)?)));
             let copies = segments.flat_map(|(phase, origin)| (0..planes.folded).map(move |copy| (phase, origin, copy)));
             let segments = copies.flat_map(|(phase, origin, copy)| {
-                let lines = first + copy..end + taps.halo();
-                lines.filter_map(move |y| {
-                    let mut segment = input_line(taps, y, origin, planes.line)?;
-                    let line = y - first - copy;
-                    segment.at += (phase * planes.phase + copy * planes.copy + line * planes.line) as u32;
-                    (line * planes.line < planes.copy).then_some(segment)
+                // What a line shares a vector with is read, too.
+                let lines = (end - first + taps.halo() - copy).next_multiple_of(planes.folded);
+                (0..lines.min(planes.copy / planes.line)).map(move |line| {
+                    let at = phase * planes.phase + copy * planes.copy + line * planes.line;
+                    input_line(taps, first + copy + line, origin, planes.line, at as u32)
                 })
             });
             PanelColumns {
@@ -108,6 +106,7 @@ impl Lines {
             let len = (keep - x).min(end - column);
             segments.push(Segment {
                 at: (column - first) as u32,
+                zeros: 0,
                 from: (y * line + x * self.step) as u32,
                 len: len as u32,
             });
@@ -117,18 +116,22 @@ impl Lines {
     }
 }
 
-/// What line `y` of the phase plane that starts at `origin` has of the input; at most `line` numbers.
-fn input_line(taps: &Taps, y: usize, origin: [usize; 2], line: usize) -> Option<Segment> {
+/// Line `y` of the phase plane that starts at `origin`, of `line` numbers, at `at` in the panel.
+fn input_line(taps: &Taps, y: usize, origin: [usize; 2], line: usize, at: u32) -> Segment {
     let ([height, width], [top, left], stride) = (taps.input, taps.pads, taps.stride);
-    let y = (y * stride[0] + origin[0]).checked_sub(top).filter(|&y| y < height)?;
-    let at = left.saturating_sub(origin[1]).div_ceil(stride[1]);
-    let x = (at * stride[1] + origin[1]).checked_sub(left)?;
-    let len = width.saturating_sub(x).div_ceil(stride[1]).min(line.saturating_sub(at));
-    (len > 0).then_some(Segment {
-        at: at as u32,
-        from: (y * width + x) as u32,
+    let zeros = left.saturating_sub(origin[1]).div_ceil(stride[1]).min(line);
+    let place = (y * stride[0] + origin[0]).checked_sub(top).filter(|&y| y < height);
+    let place = place.and_then(|y| Some((y, (zeros * stride[1] + origin[1]).checked_sub(left)?)));
+    let (from, len) = place.map_or((0, 0), |(y, x)| {
+        let len = width.saturating_sub(x).div_ceil(stride[1]).min(line - zeros);
+        (y * width + x, len)
+    });
+    Segment {
+        at,
+        zeros: zeros as u32,
+        from: from as u32,
         len: len as u32,
-    })
+    }
 }
 
 #[cfg(test)]

@@ -301,13 +301,6 @@ impl Layer {
             };
             let block = strips.part_count().div_ceil(self.blocks.max(1)).max(1);
             for batch in panels.chunks(self.batch) {
-                if self.pads() {
-                    // All windows of a batch leave the same places empty.
-                    scratch
-                        .iter_mut()
-                        .take(batch.len() * self.panel_len())
-                        .for_each(|x| *x = 0.0);
-                }
                 for first in parts.clone().step_by(block) {
                     for window in 0..strips.windows() {
                         let parts = first..(first + block).min(parts.end);
@@ -340,7 +333,7 @@ impl Layer {
                 cols,
                 segments: &panel.segments,
                 step: self.step,
-                exact: self.pads(),
+                line: strips.line(),
                 stride: self.stride,
             };
             self.panel.pack(&pack, buffer);

@@ -18,6 +18,8 @@ pub(super) mod pack;
 pub(super) mod pad;
 #[cfg(feature = "alloc")]
 pub(super) mod panel;
+#[cfg(feature = "alloc")]
+mod planes;
 mod pool;
 mod spmm;
 mod spmv;

@@ -1,13 +1,14 @@
 //! Packing (see [`crate::kernel::panel::Pack`]).
 
 use super::panel::by_vectors;
+use super::planes::planes;
 use crate::kernel::panel::{Pack, Segment};
 use crate::kernel::vector::Vector;
 
 /// Copies the segments of each weight column of the window, then a line of zeros.
 ///
-/// Whole vectors are copied, segment after segment: what a segment writes too much is overwritten
-/// by the next one.
+/// Where segments follow each other, whole vectors are copied, segment after segment: what a segment writes too
+/// much is overwritten by the next one.
 ///
 /// # Safety
 /// The CPU has the instruction set of `V`; `panel` has
@@ -17,9 +18,11 @@ use crate::kernel::vector::Vector;
 pub(in crate::kernel) unsafe fn pack<V: Vector>(pack: &Pack<'_>, panel: &mut [f32]) {
     // SAFETY: the caller's promise.
     unsafe {
-        match pack.step {
-            1 => lines::<V, 1>(pack, panel),
-            _ => lines::<V, 2>(pack, panel),
+        match (pack.line, pack.step) {
+            (None, 1) => lines::<V, 1>(pack, panel),
+            (None, _) => lines::<V, 2>(pack, panel),
+            (Some(line), 1) => planes::<V, 1>(pack, line, panel),
+            (Some(line), _) => planes::<V, 2>(pack, line, panel),
         }
     }
     let zeros = panel.get_mut(pack.cols * pack.stride..(pack.cols + 1) * pack.stride);
@@ -67,7 +70,7 @@ unsafe fn run<V: Vector, const STEP: usize, const N: usize>(pack: &Pack<'_>, seg
     let (at, len) = (segment.at as usize, segment.len as usize);
     let whole = (len - 1) / V::LANES;
     let rest = len - whole * V::LANES;
-    let cut = pack.exact || at + (whole + 1) * V::LANES > pack.stride;
+    let cut = at + (whole + 1) * V::LANES > pack.stride;
     let x = pack.x.as_ptr();
     for (i, col) in (pack.first..pack.first + pack.cols).enumerate() {
         // SAFETY: the caller's.

@@ -115,8 +115,10 @@ impl PanelKernel {
         if !(1..=2).contains(&pack.step) {
             return;
         }
-        let unit = if pack.exact { 1 } else { self.lanes };
-        let fits = |s: &Segment| (s.at as usize + s.len as usize).next_multiple_of(unit) <= pack.stride;
+        let fits = |s: &Segment| match pack.line {
+            Some(line) => s.zeros as usize + s.len as usize <= line && s.at as usize + line <= pack.stride,
+            None => (s.at as usize + s.len as usize).next_multiple_of(self.lanes) <= pack.stride,
+        };
         if panel.len() < self.panel_len(pack.cols, pack.stride) || !pack.segments.iter().all(fits) {
             return;
         }

@@ -7,9 +7,11 @@ use crate::kernel::Offsets;
 pub struct Segment {
     /// First column in the panel.
     pub at: u32,
+    /// Zeros before what is copied: only in planes.
+    pub zeros: u32,
     /// Distance of its number from the start of a weight column's run.
     pub from: u32,
-    /// Columns.
+    /// Columns that are copied.
     pub len: u32,
 }
 
@@ -27,12 +29,12 @@ pub struct Pack<'t> {
     pub first: usize,
     /// Weight columns of the window.
     pub cols: usize,
-    /// Ascending, and without gaps unless `exact`.
+    /// Ascending, and without gaps unless they are lines of planes.
     pub segments: &'t [Segment],
     /// Distance of two columns of a segment in the source, 1 or 2.
     pub step: usize,
-    /// Whether nothing is written between and behind segments, not even zeros.
-    pub exact: bool,
+    /// If segments are lines of planes, the numbers of a line; what is not copied of it is filled with zeros.
+    pub line: Option<usize>,
     /// Distance of two lines of the panel.
     pub stride: usize,
 }

@@ -197,6 +197,11 @@ impl Strips {
         (first, self.window.min(self.cols.saturating_sub(first)))
     }
 
+    /// Numbers of a line of planes, for a direct convolution.
+    pub(crate) fn line(&self) -> Option<usize> {
+        matches!(self.shape, Shape::Direct { .. }).then_some(self.planes.line)
+    }
+
     /// Parts of each window.
     pub fn part_count(&self) -> usize {
         self.part_count
