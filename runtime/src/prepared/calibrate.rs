@@ -77,7 +77,7 @@ fn samples(kernel: &'static Kernel, panel: &PanelKernel, options: &Options, thre
     for (rows, channels, side, extent, stride) in PRODUCTS {
         for &sparsity in sparsities {
             let height = match panel.shape {
-                panel::Shape::Block { rows } | panel::Shape::Direct { rows } => rows,
+                panel::Shape::Block { rows } | panel::Shape::Direct { rows, .. } => rows,
                 _ => 1,
             };
             let columns = channels as usize * usize::from(extent * extent);

@@ -106,8 +106,9 @@ impl Task<'_> {
         let (steps, step_bytes, sharing) = match panel.shape {
             Shape::Dense { .. } => (strips * height * cut.cols, 4.0, height),
             Shape::Block { .. } => (nnz, 4.0 + 4.0 / height, height),
-            // The last couple of a group is filled up.
-            Shape::Direct { rows: 1 } => (nnz + 0.5 * rows * cut.windows * cut.loops, 6.0, 1.0),
+            Shape::Direct { rows: 1, .. } if cut.stacked.is_some() => (nnz, 6.0, 1.0),
+            // An odd number of entries of a group is filled up.
+            Shape::Direct { rows: 1, .. } => (nnz + 0.5 * rows * cut.windows * cut.loops, 6.0, 1.0),
             Shape::Direct { .. } => (nnz, 4.0 + 4.0 / height, height),
             // The shorter row of a pair is filled up: the more, the more the rows' lengths spread.
             Shape::Pair => {
@@ -115,14 +116,16 @@ impl Task<'_> {
                 (nnz + 0.15 * rows * cut.windows * libm::sqrt(mean.max(0.1)), 6.0, 1.0)
             }
         };
-        // A line that two rows share is loaded once: half of the loads of such entries, where loads are
-        // what takes time. Partners have more in common than by chance.
-        let loads = match panel.shape {
-            Shape::Pair => {
-                let density = nnz / (rows * cut.cols).max(1.0);
+        // Loads are what takes time, until enough of them are shared.
+        let density = nnz / (rows * self.rows.cols() as f64).max(1.0);
+        let loads = match (panel.shape, cut.stacked) {
+            (Shape::Pair, _) => {
+                // Partners have more in common than by chance.
                 let window = (cut.cols / cut.windows).max(1.0);
-                1.0 - 0.22 * (density + 1.8 * (1.0 - density) / libm::sqrt(window)).min(1.0)
+                let shared = density + 1.8 * (1.0 - density) / libm::sqrt(window);
+                1.0 - (0.4 * shared).min(0.12)
             }
+            (_, Some(shared)) => 1.0 - (0.7 * density * (1.0 - density / 2.0) * shared).min(0.09),
             _ => 1.0,
         };
         let panel_bytes = cut.cols / cut.windows * cut.line * (4 * panel.lanes) as f64;
@@ -169,6 +172,10 @@ impl Task<'_> {
                 self.lines.lines.div_ceil(bands.max(1)),
                 panel.lanes,
             );
+            // Entries that may be stacked, and lines of these that are loaded once.
+            let [below, lines] = [taps.kernel[0] as f64, self.lines.lines as f64 / bands as f64].map(|n| (n - 1.0) / n);
+            let next = taps.stride[0] == 1 && taps.dilation == 1;
+            let stacks = matches!(panel.shape, Shape::Direct { stacked: true, .. }) && planes.folded == 1;
             let bands = bands as f64;
             let copies = taps.phases() * planes.folded;
             return Cut {
@@ -179,6 +186,7 @@ impl Task<'_> {
                 line: (planes.plane / panel.lanes) as f64,
                 segments: copies as f64 * (self.lines.lines as f64 / bands + taps.halo() as f64),
                 loops: taps.reaches() as f64,
+                stacked: stacks.then_some(if next { below * lines } else { 0.0 }),
             };
         }
         let (columns, cols) = (self.lines.columns(), self.rows.cols());
@@ -206,6 +214,7 @@ impl Task<'_> {
                 false => columns as f64 / panels / keep + 1.0 - 1.0 / keep,
             },
             loops: 1.0,
+            stacked: None,
         }
     }
 }
@@ -224,4 +233,6 @@ struct Cut {
     segments: f64,
     /// Loops of a strip in a window.
     loops: f64,
+    /// If entries of a direct kernel are stacked: the share of loads that this could save.
+    stacked: Option<f64>,
 }

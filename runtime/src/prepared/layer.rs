@@ -54,8 +54,8 @@ pub struct Layer {
 enum Cut {
     /// The columns of one weight column, so many numbers apart.
     Lines(usize),
-    /// The planes of one channel, for strips of so many rows.
-    Planes(usize, Taps, Planes),
+    /// The planes of one channel, for strips of that shape.
+    Planes(Shape, Taps, Planes),
 }
 
 /// What threads divide among themselves.
@@ -122,14 +122,14 @@ impl Layer {
         let Run::Panel(panel) = kernel.run else { return None };
         let vectors = tiling.vectors.clamp(1, panel.vectors);
         let cut = |threads: usize| match panel.shape {
-            Shape::Direct { rows } => {
+            shape @ Shape::Direct { .. } => {
                 let taps = task.taps?;
                 let one = Planes::new(&taps, task.lines.keep, 1, panel.lanes);
                 let most = one.lines_of(vectors.min(panel.vectors_for(&one)));
                 let most = shared(task.lines.lines, Some(most).filter(|&lines| lines > 0)?, threads);
                 let (bands, planes) = task.lines.bands(most, &taps, panel.lanes);
                 // A plane may be larger than offsets reach.
-                (panel.shape.most_cols(planes.plane) > 0).then_some((bands, Cut::Planes(rows, taps, planes)))
+                (panel.shape.most_cols(planes.plane) > 0).then_some((bands, Cut::Planes(shape, taps, planes)))
             }
             _ => {
                 let dense = matches!(panel.shape, Shape::Dense { .. });
@@ -177,7 +177,7 @@ impl Layer {
             .map(|g| task.rows.range(g * per_group, (g + 1) * per_group))
             .map(|rows| match cut {
                 Cut::Lines(stride) => Strips::new(&rows, panel.shape, tiling.window, stride, parts),
-                Cut::Planes(height, taps, planes) => Strips::direct(&rows, height, &taps, planes, tiling.window, parts),
+                Cut::Planes(shape, taps, planes) => Strips::direct(&rows, shape, &taps, planes, tiling.window, parts),
             })
             .collect();
         Some(Self {

@@ -199,8 +199,8 @@ impl<'t> Task<'t> {
             (Shape::Block { rows }, Encoding::Block { r, .. }) => usize::from(r).is_multiple_of(rows),
             (Shape::Block { .. }, _) => false,
             (Shape::Pair, _) => true,
-            (Shape::Direct { rows: 1 }, _) => self.taps.is_some(),
-            (Shape::Direct { rows }, Encoding::Block { r, .. }) => {
+            (Shape::Direct { rows: 1, .. }, _) => self.taps.is_some(),
+            (Shape::Direct { rows, .. }, Encoding::Block { r, .. }) => {
                 self.taps.is_some() && usize::from(r).is_multiple_of(rows)
             }
             (Shape::Direct { .. }, _) => false,
@@ -241,23 +241,26 @@ impl<'t> Task<'t> {
         tilings.into_iter()
     }
 
-    /// As many lines as the registers hold, and windows whose planes fit the first-level cache.
+    /// As many lines as the registers hold, or half of them, and windows whose planes fit the first-level cache.
     fn direct_tilings(&self, panel: &PanelKernel, taps: &Taps) -> Vec<Tiling> {
         let planes = |lines| Planes::new(taps, self.lines.keep, lines, panel.lanes);
         let one = planes(1);
-        let lines = one.lines_of(panel.vectors_for(&one)).min(self.lines.lines);
-        let planes = planes(lines);
-        let most = panel.shape.most_cols(planes.plane).min(taps.channels.max(1));
-        if lines == 0 || most == 0 {
-            return Vec::new();
-        }
-        let windows = [24 << 10, 32 << 10, 40 << 10, 48 << 10, 64 << 10, 96 << 10, 192 << 10]
-            .map(|bytes: usize| (bytes / (4 * planes.plane)).clamp(1, most));
+        let most = one.lines_of(panel.vectors_for(&one)).min(self.lines.lines);
         let mut tilings: Vec<Tiling> = Vec::new();
-        for window in windows {
-            let vectors = planes.vectors_of(lines);
-            if !tilings.iter().any(|t| t.window == window) {
-                tilings.push(Tiling { vectors, window });
+        for lines in [most, most.div_ceil(2)] {
+            let planes = planes(lines);
+            let most = panel.shape.most_cols(planes.plane).min(taps.channels.max(1));
+            if lines == 0 || most == 0 {
+                continue;
+            }
+            for bytes in [24 << 10, 32 << 10, 40 << 10, 48 << 10, 64 << 10, 96 << 10, 192 << 10] {
+                let tiling = Tiling {
+                    vectors: planes.vectors_of(lines),
+                    window: (bytes / (4 * planes.plane)).clamp(1, most),
+                };
+                if !tilings.contains(&tiling) {
+                    tilings.push(tiling);
+                }
             }
         }
         tilings

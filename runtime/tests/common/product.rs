@@ -239,10 +239,11 @@ impl Product {
                 let mut alike = if fused(kernel.isa) { &fused_once } else { &plain };
                 let by_taps;
                 let mut shares = panel.shape == Shape::Pair;
-                if let (Shape::Direct { rows: height }, Some(taps)) = (panel.shape, self.taps) {
+                if let (Shape::Direct { rows: height, stacked }, Some(taps)) = (panel.shape, self.taps) {
                     let folded = Planes::new(&taps, self.panel.keep, 1, panel.lanes).folded > 1;
-                    shares = height == 1 && !folded;
-                    let order = Order::Taps(taps, tiling.window.clamp(1, taps.channels), height == 1);
+                    shares = stacked && !folded;
+                    let two_sums = folded && height == 1;
+                    let order = Order::Taps(taps, tiling.window.clamp(1, taps.channels), two_sums);
                     by_taps = self.in_order(&weights.dense, operands, fused(kernel.isa), order);
                     alike = &by_taps;
                 }

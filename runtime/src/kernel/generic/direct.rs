@@ -22,25 +22,40 @@ pub(in crate::kernel) unsafe fn direct<V: Vector, const R: usize, const MOST: us
     let vectors = planes.vectors_of(lines);
     // SAFETY: the caller's promise.
     unsafe {
-        // The last of an odd number of lines, two of which share a vector, by itself.
-        if V::HALVES && R == 1 && planes.folded == 2 && lines % 2 == 1 && vectors > 1 {
-            return by_vectors!(vectors - 1, N if V::HALVES && R == 1 && 2 * N < MOST => tile::<V, R, N, 0, true>(panel, y));
+        if R > 1 || planes.folded == 1 {
+            by_vectors!(vectors, N if N <= MOST => tile::<V, R, N, 0, false, false>(panel, y));
+        } else if V::HALVES && lines % 2 == 1 && vectors > 1 {
+            // The last of an odd number of lines, two of which share a vector, by itself.
+            by_vectors!(vectors - 1, N if V::HALVES && 2 * N < MOST => tile::<V, R, N, 0, true, true>(panel, y));
+        } else {
+            by_vectors!(vectors, N if 2 * N <= MOST => tile::<V, R, N, 0, true, false>(panel, y));
         }
-        match R == 1 && planes.folded == 1 {
-            true => by_vectors!(vectors, N if R == 1 && N <= MOST => {
-                by_vectors!(planes.vectors, D if N % D == 0 => tile::<V, R, N, D, false>(panel, y))
+    }
+}
+
+/// One output channel at a time, whose entries are stacked unless lines share vectors.
+///
+/// # Safety
+/// As [`direct`].
+#[inline(always)]
+pub(in crate::kernel) unsafe fn stacked<V: Vector, const MOST: usize>(panel: &Panel<'_>, y: &Output<'_>) {
+    let planes = &panel.strips.planes;
+    let lines = panel.columns.checked_div(planes.keep).unwrap_or(0);
+    // SAFETY: the caller's promise.
+    unsafe {
+        match planes.folded {
+            1 => by_vectors!(planes.vectors_of(lines), N if N <= MOST => {
+                by_vectors!(planes.vectors, D if N % D == 0 => tile::<V, 1, N, D, false, false>(panel, y))
             }),
-            false => {
-                by_vectors!(vectors, N if (R > 1 || 2 * N <= MOST) && N <= MOST => tile::<V, R, N, 0, false>(panel, y))
-            }
+            _ => direct::<V, 1, MOST>(panel, y),
         }
     }
 }
 
 /// `N` vectors of sums of each row, and half a one if `HALF`. If entries are stacked, lines have `D` vectors, else
-/// that is 0.
+/// that is 0. If `TWO`, each sum of one row is two until its group ends.
 #[inline(always)]
-unsafe fn tile<V: Vector, const R: usize, const N: usize, const D: usize, const HALF: bool>(
+unsafe fn tile<V: Vector, const R: usize, const N: usize, const D: usize, const TWO: bool, const HALF: bool>(
     panel: &Panel<'_>,
     y: &Output<'_>,
 ) {
@@ -71,7 +86,7 @@ unsafe fn tile<V: Vector, const R: usize, const N: usize, const D: usize, const 
                     let stacked = steps.end(index + 1);
                     add_stacked::<V, N, D, HALF>(&mut sums[0], &mut steps, stacked, end);
                 } else {
-                    add_folded(&mut sums[0], &mut steps, end);
+                    add_even::<V, N, TWO, HALF>(&mut sums[0], &mut steps, end);
                 }
             }
             for (r, sums) in sums.iter_mut().enumerate() {
@@ -128,30 +143,35 @@ unsafe fn add_stacked<V: Vector, const N: usize, const D: usize, const HALF: boo
     }
 }
 
-/// An even number of entries of one row, whose lines share vectors. With one sum of each of these few vectors,
-/// multiply-adds would wait for each other.
+/// An even number of entries of one row. With one sum of each of few vectors, multiply-adds would wait for each other.
 #[inline(always)]
-unsafe fn add_folded<V: Vector, const N: usize, const HALF: bool>(
+unsafe fn add_even<V: Vector, const N: usize, const TWO: bool, const HALF: bool>(
     sums: &mut Sums<V, N, HALF>,
     steps: &mut Steps<'_>,
     end: *const u32,
 ) {
     // SAFETY: the caller's.
     unsafe {
-        let mut more = Sums::<V, N, HALF>::splat(0.0);
+        let mut second = Sums::<V, N, HALF>::splat(0.0);
+        let mut add = |w, a, x, b| {
+            sums.multiply(w, a);
+            match TWO {
+                true => second.multiply(x, b),
+                false => sums.multiply(x, b),
+            }
+        };
         while steps.has_quad(end) {
             let ([a, b, c, d], [w, x, y, z]) = steps.quad::<V>();
-            sums.multiply(w, a);
-            more.multiply(x, b);
-            sums.multiply(y, c);
-            more.multiply(z, d);
+            add(w, a, x, b);
+            add(y, c, z, d);
         }
         if steps.at() < end {
             let ([a, b, ..], [w, x, ..]) = steps.quad::<V>();
-            sums.multiply(w, a);
-            more.multiply(x, b);
+            add(w, a, x, b);
         }
-        sums.add(&more);
+        if TWO {
+            sums.add(&second);
+        }
     }
 }
 

@@ -112,16 +112,10 @@ unsafe fn pair_tile<V: Vector, const N: usize, const HALF: bool>(panel: &Panel<'
                 one.multiply(values[2], c);
                 two.multiply(values[3], d);
             }
-            let left = steps.left(end);
-            if left > 0 {
-                let ([a, b, c, _], values) = steps.quad::<V>();
+            if steps.at() < end {
+                let ([a, b, ..], values) = steps.quad::<V>();
                 one.multiply(values[0], a);
-                if left > 1 {
-                    two.multiply(values[1], b);
-                }
-                if left > 2 {
-                    one.multiply(values[2], c);
-                }
+                two.multiply(values[1], b);
             }
             end_of.last(rows[0], one);
             end_of.last(rows[1], two);

@@ -140,9 +140,9 @@ impl Planes {
 }
 
 impl Strips {
-    /// Repacks `rows` in windows of `window` channels; else as [`Strips::new`].
-    pub fn direct(rows: &Rows, height: usize, taps: &Taps, planes: Planes, window: usize, part_count: usize) -> Self {
-        let shape = Shape::Direct { rows: height };
+    /// Repacks `rows` in windows of `window` channels, for a direct kernel of that shape; else as [`Strips::new`].
+    pub fn direct(rows: &Rows, shape: Shape, taps: &Taps, planes: Planes, window: usize, part_count: usize) -> Self {
+        let height = shape.rows();
         let mut strips = Self::empty(rows, shape, taps.channels, window, planes.plane, part_count);
         strips.planes = planes;
         strips.loops = match strips.stacks() {
@@ -172,7 +172,7 @@ impl Strips {
 
     /// Whether the entries of a group that are stacked have a loop of their own.
     fn stacks(&self) -> bool {
-        self.shape() == Shape::Direct { rows: 1 } && self.planes.folded == 1
+        matches!(self.shape(), Shape::Direct { stacked: true, .. }) && self.planes.folded == 1
     }
 
     /// The loops over the entries of a group, in a window of `channels`.
@@ -190,7 +190,7 @@ impl Strips {
             self.push_quads(mixed);
             entries = single;
         } else if entries.len() % 2 == 1 {
-            // With few vectors, a multiplication by zero takes less time than a branch that is mispredicted.
+            // Where an entry takes little time, a multiplication by zero takes less than a branch that is mispredicted.
             entries.push((0.0, channels * self.planes.plane));
         }
         self.push_quads(entries);

@@ -44,7 +44,7 @@ macro_rules! panel_kernels {
                     name: $name,
                     isa: Isa::$isa,
                     layout: match $shape {
-                        Shape::Pair | Shape::Direct { rows: 1 } => Layout::Csr16,
+                        Shape::Pair | Shape::Direct { rows: 1, .. } => Layout::Csr16,
                         Shape::Block { .. } | Shape::Direct { .. } => Layout::Block,
                         Shape::Dense { .. } => Layout::Dense,
                     },
@@ -80,9 +80,9 @@ panel_kernels! {
     // Fewer panels where columns are few: weights that come from memory are read less often.
     "f32_panel_dense_6x64__avx512" Shape::Dense { rows: 6 }, panel::dense::<6>, 4;
     "f32_panel_pair_2x128__avx512" Shape::Pair, panel::pair, 8;
-    "f32_panel_direct_1x224__avx512" Shape::Direct { rows: 1 }, direct::direct::<1>, 14;
-    "f32_panel_direct2_2x192__avx512" Shape::Direct { rows: 2 }, direct::direct::<2>, 12;
-    "f32_panel_direct4_4x96__avx512" Shape::Direct { rows: 4 }, direct::direct::<4>, 6;
+    "f32_panel_direct_1x224__avx512" Shape::Direct { rows: 1, stacked: true }, direct::stacked, 14;
+    "f32_panel_direct2_2x192__avx512" Shape::Direct { rows: 2, stacked: false }, direct::direct::<2>, 12;
+    "f32_panel_direct4_4x96__avx512" Shape::Direct { rows: 4, stacked: false }, direct::direct::<4>, 6;
     "f32_panel_block2_2x128__avx512" Shape::Block { rows: 2 }, panel::block::<2>, 8;
     "f32_panel_block4_4x96__avx512" Shape::Block { rows: 4 }, panel::block::<4>, 6;
     "f32_panel_block8_8x48__avx512" Shape::Block { rows: 8 }, panel::block::<8>, 3;
@@ -94,9 +94,9 @@ panel_kernels! {
     mod avx2, Avx2, crate::kernel::x86::avx2::F32x8, 8 lanes;
     "f32_panel_dense_6x16__avx2" Shape::Dense { rows: 6 }, panel::dense::<6>, 2;
     "f32_panel_pair_2x48__avx2" Shape::Pair, panel::pair, 6;
-    "f32_panel_direct_1x96__avx2" Shape::Direct { rows: 1 }, direct::direct::<1>, 12;
-    "f32_panel_direct2_2x48__avx2" Shape::Direct { rows: 2 }, direct::direct::<2>, 6;
-    "f32_panel_direct4_4x16__avx2" Shape::Direct { rows: 4 }, direct::direct::<4>, 2;
+    "f32_panel_direct_1x96__avx2" Shape::Direct { rows: 1, stacked: false }, direct::direct::<1>, 12;
+    "f32_panel_direct2_2x48__avx2" Shape::Direct { rows: 2, stacked: false }, direct::direct::<2>, 6;
+    "f32_panel_direct4_4x16__avx2" Shape::Direct { rows: 4, stacked: false }, direct::direct::<4>, 2;
     "f32_panel_block2_2x48__avx2" Shape::Block { rows: 2 }, panel::block::<2>, 6;
     "f32_panel_block4_4x16__avx2" Shape::Block { rows: 4 }, panel::block::<4>, 2;
 }
@@ -106,9 +106,9 @@ panel_kernels! {
     [] mod neon, Neon, crate::kernel::arm::neon::F32x4, 4 lanes;
     "f32_panel_dense_8x12__neon" Shape::Dense { rows: 8 }, panel::dense::<8>, 3;
     "f32_panel_pair_2x32__neon" Shape::Pair, panel::pair, 8;
-    "f32_panel_direct_1x56__neon" Shape::Direct { rows: 1 }, direct::direct::<1>, 14;
-    "f32_panel_direct2_2x48__neon" Shape::Direct { rows: 2 }, direct::direct::<2>, 12;
-    "f32_panel_direct4_4x24__neon" Shape::Direct { rows: 4 }, direct::direct::<4>, 6;
+    "f32_panel_direct_1x56__neon" Shape::Direct { rows: 1, stacked: false }, direct::direct::<1>, 14;
+    "f32_panel_direct2_2x48__neon" Shape::Direct { rows: 2, stacked: false }, direct::direct::<2>, 12;
+    "f32_panel_direct4_4x24__neon" Shape::Direct { rows: 4, stacked: false }, direct::direct::<4>, 6;
     "f32_panel_block2_2x32__neon" Shape::Block { rows: 2 }, panel::block::<2>, 8;
     "f32_panel_block4_4x24__neon" Shape::Block { rows: 4 }, panel::block::<4>, 6;
     "f32_panel_block8_8x12__neon" Shape::Block { rows: 8 }, panel::block::<8>, 3;
@@ -119,9 +119,9 @@ panel_kernels! {
     [] mod simd128, Simd128, crate::kernel::wasm::simd128::F32x4, 4 lanes;
     "f32_panel_dense_6x8__simd128" Shape::Dense { rows: 6 }, panel::dense::<6>, 2;
     "f32_panel_pair_2x24__simd128" Shape::Pair, panel::pair, 6;
-    "f32_panel_direct_1x48__simd128" Shape::Direct { rows: 1 }, direct::direct::<1>, 12;
-    "f32_panel_direct2_2x24__simd128" Shape::Direct { rows: 2 }, direct::direct::<2>, 6;
-    "f32_panel_direct4_4x8__simd128" Shape::Direct { rows: 4 }, direct::direct::<4>, 2;
+    "f32_panel_direct_1x48__simd128" Shape::Direct { rows: 1, stacked: false }, direct::direct::<1>, 12;
+    "f32_panel_direct2_2x24__simd128" Shape::Direct { rows: 2, stacked: false }, direct::direct::<2>, 6;
+    "f32_panel_direct4_4x8__simd128" Shape::Direct { rows: 4, stacked: false }, direct::direct::<4>, 2;
     "f32_panel_block2_2x24__simd128" Shape::Block { rows: 2 }, panel::block::<2>, 6;
     "f32_panel_block4_4x8__simd128" Shape::Block { rows: 4 }, panel::block::<4>, 2;
 }
@@ -131,9 +131,9 @@ panel_kernels! {
     [] mod portable, Portable, crate::kernel::portable::F32x8, 8 lanes;
     "f32_panel_dense_4x8__portable" Shape::Dense { rows: 4 }, panel::dense::<4>, 1;
     "f32_panel_pair_2x16__portable" Shape::Pair, panel::pair, 2;
-    "f32_panel_direct_1x32__portable" Shape::Direct { rows: 1 }, direct::direct::<1>, 4;
-    "f32_panel_direct2_2x16__portable" Shape::Direct { rows: 2 }, direct::direct::<2>, 2;
-    "f32_panel_direct4_4x8__portable" Shape::Direct { rows: 4 }, direct::direct::<4>, 1;
+    "f32_panel_direct_1x32__portable" Shape::Direct { rows: 1, stacked: false }, direct::direct::<1>, 4;
+    "f32_panel_direct2_2x16__portable" Shape::Direct { rows: 2, stacked: false }, direct::direct::<2>, 2;
+    "f32_panel_direct4_4x8__portable" Shape::Direct { rows: 4, stacked: false }, direct::direct::<4>, 1;
     "f32_panel_block2_2x16__portable" Shape::Block { rows: 2 }, panel::block::<2>, 2;
     "f32_panel_block4_4x8__portable" Shape::Block { rows: 4 }, panel::block::<4>, 1;
 }

@@ -130,7 +130,7 @@ impl PanelKernel {
     /// Most vectors of a panel of such planes: rows of folded lines take two sums each.
     pub(crate) fn vectors_for(&self, planes: &Planes) -> usize {
         match self.shape {
-            Shape::Direct { rows: 1 } => self.vectors / planes.folded.max(1),
+            Shape::Direct { rows: 1, .. } => self.vectors / planes.folded.max(1),
             _ => self.vectors,
         }
     }

@@ -120,9 +120,5 @@ fn entries(lines: [Line<'_>; 2], place: impl Fn(u32) -> usize, zero: Entry) -> (
         .flat_map(|(shared, own)| [shared, own])
         .flatten()
         .collect();
-    let mut own: Vec<Entry> = couples.flatten().collect();
-    if a.len() > b.len() {
-        own.pop();
-    }
-    (mixed, own)
+    (mixed, couples.flatten().collect())
 }

@@ -27,11 +27,13 @@ pub enum Shape {
     },
     /// `rows` rows of a direct convolution that share their columns, group after group of kernel
     /// columns. Steps are an offset and `rows` values, or, of one row, entries in quads: first, in a loop by themselves,
-    /// those that begin with two stacked entries (see [`super::stacks`]), then the others. Where lines share vectors, none are
-    /// stacked, and there is no loop for them; the last entry of an odd number is filled up with a zero.
+    /// those that begin with two stacked entries (see [`super::stacks`]), then the others. Where none are stacked there is
+    /// no loop for them, and an odd number of entries is filled up with a zero.
     Direct {
         /// 1, 2 or 4.
         rows: usize,
+        /// Whether entries of one row are stacked, unless lines share vectors.
+        stacked: bool,
     },
 }
 
@@ -40,15 +42,15 @@ impl Shape {
     pub fn rows(self) -> usize {
         match self {
             Self::Pair => 2,
-            Self::Block { rows } | Self::Dense { rows } | Self::Direct { rows } => rows,
+            Self::Block { rows } | Self::Dense { rows } | Self::Direct { rows, .. } => rows,
         }
     }
 
     /// Bytes of a step.
     fn step_bytes(self) -> usize {
         match self {
-            Self::Pair | Self::Direct { rows: 1 } => 6,
-            Self::Block { rows } | Self::Direct { rows } => 4 * (rows + 1),
+            Self::Pair | Self::Direct { rows: 1, .. } => 6,
+            Self::Block { rows } | Self::Direct { rows, .. } => 4 * (rows + 1),
             Self::Dense { rows } => 4 * rows,
         }
     }
@@ -56,7 +58,7 @@ impl Shape {
     /// Steps that lie together.
     pub(in crate::kernel) fn together(self) -> usize {
         match self {
-            Self::Pair | Self::Direct { rows: 1 } => 4,
+            Self::Pair | Self::Direct { rows: 1, .. } => 4,
             _ => 1,
         }
     }
@@ -64,7 +66,7 @@ impl Shape {
     /// Most lines, `stride` numbers apart, of a panel that offsets can tell apart.
     pub(crate) fn most_cols(self, stride: usize) -> usize {
         match self {
-            Self::Pair | Self::Direct { rows: 1 } => usize::from(u16::MAX) * OFFSET_UNIT / stride.max(1),
+            Self::Pair | Self::Direct { rows: 1, .. } => usize::from(u16::MAX) * OFFSET_UNIT / stride.max(1),
             _ => u32::MAX as usize / (4 * stride.max(1)),
         }
     }
