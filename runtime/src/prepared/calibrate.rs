@@ -23,7 +23,7 @@ struct Sample {
 }
 
 /// Products that are measured: rows, input channels, side of the square image, kernel extent, stride.
-const PRODUCTS: [(u32, u32, u32, u16, u16); 15] = [
+const PRODUCTS: [(u32, u32, u32, u16, u16); 17] = [
     (64, 32, 112, 1, 1),
     (64, 256, 56, 1, 1),
     (256, 64, 56, 1, 1),
@@ -31,6 +31,8 @@ const PRODUCTS: [(u32, u32, u32, u16, u16); 15] = [
     (256, 256, 28, 1, 1),
     (512, 512, 14, 1, 1),
     (256, 1024, 14, 1, 1),
+    (1024, 256, 14, 1, 1),
+    (512, 128, 28, 1, 1),
     (1024, 512, 7, 1, 1),
     (512, 256, 56, 1, 2),
     (64, 64, 56, 3, 1),

@@ -34,7 +34,7 @@ impl Default for Machine {
 
 /// Fitted by `secateur bench --calibrate`, and to the layers of whole networks.
 const ZEN5: &[(&str, Costs)] = &include!("zen5.rs");
-/// Fitted by `secateur bench --calibrate`.
+/// The same.
 const ZEN4: &[(&str, Costs)] = &include!("zen4.rs");
 
 /// For kernels that were not measured: plausible ratios. Predictions of such a kernel are only
@@ -45,7 +45,7 @@ impl Machine {
     /// Of the machines that were measured, the one whose core is most like that of this CPU.
     pub fn here() -> Self {
         match has_256_bit_units() {
-            true => Self::shipped("AMD EPYC (Zen 4)", 26.0, ZEN4),
+            true => Self::shipped("AMD EPYC (Zen 4)", 30.0, ZEN4),
             false => Self::default(),
         }
     }

@@ -143,7 +143,7 @@ impl<'t> Task<'t> {
     }
 
     /// The least time of a few runs of each layer, in nanoseconds. They take turns: what disturbs the machine for
-    /// a while disturbs all.
+    /// a while disturbs all, and as in a network, the processor has forgotten where loops end when a layer runs again.
     #[cfg(feature = "std")]
     pub fn measure(&self, layers: &[Layer], threads: &mut Threads) -> Vec<f64> {
         use std::time::{Duration, Instant};
@@ -171,20 +171,17 @@ impl<'t> Task<'t> {
         };
         let (start, mut best) = (Instant::now(), alloc::vec![f64::INFINITY; layers.len()]);
         let (enough, mut turns) = (Duration::from_millis(5) * layers.len() as u32, 0);
-        while turns < 2 || (turns < 5 && start.elapsed() < enough) {
-            // The second run of a turn finds in the caches what the first has left there.
+        while turns < 3 || (turns < 8 && start.elapsed() < enough) {
             for (layer, best) in layers.iter().zip(&mut best) {
-                for _ in 0..2 {
-                    let start = Instant::now();
-                    match self.padding.filter(|_| !layer.pads()) {
-                        None => layer.run(&input, &mut y, threads),
-                        Some((conv, geometry)) => {
-                            layer.pad(conv, geometry, &x, &mut packed, threads);
-                            layer.run(&Input { x: &packed, ..input }, &mut y, threads);
-                        }
+                let start = Instant::now();
+                match self.padding.filter(|_| !layer.pads()) {
+                    None => layer.run(&input, &mut y, threads),
+                    Some((conv, geometry)) => {
+                        layer.pad(conv, geometry, &x, &mut packed, threads);
+                        layer.run(&Input { x: &packed, ..input }, &mut y, threads);
                     }
-                    *best = best.min(start.elapsed().as_nanos() as f64);
                 }
+                *best = best.min(start.elapsed().as_nanos() as f64);
             }
             turns += 1;
         }
@@ -245,12 +242,16 @@ impl<'t> Task<'t> {
     fn direct_tilings(&self, panel: &PanelKernel, taps: &Taps) -> Vec<Tiling> {
         let planes = |lines| Planes::new(taps, self.lines.keep, lines, panel.lanes);
         let one = planes(1);
-        let most = one.lines_of(panel.vectors_for(&one)).min(self.lines.lines);
+        let most_lines = one.lines_of(panel.vectors_for(&one)).min(self.lines.lines);
         let mut tilings: Vec<Tiling> = Vec::new();
-        for lines in [most, most.div_ceil(2)] {
+        for lines in [most_lines, most_lines.div_ceil(2)] {
             let planes = planes(lines);
             let most = panel.shape.most_cols(planes.plane).min(taps.channels.max(1));
             if lines == 0 || most == 0 {
+                continue;
+            }
+            // Few vectors are not worth the branches.
+            if 2 * planes.vectors_of(lines) < panel.vectors && lines < most_lines {
                 continue;
             }
             for bytes in [24 << 10, 32 << 10, 40 << 10, 48 << 10, 64 << 10, 96 << 10, 192 << 10] {
