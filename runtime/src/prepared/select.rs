@@ -242,16 +242,18 @@ impl<'t> Task<'t> {
     fn direct_tilings(&self, panel: &PanelKernel, taps: &Taps) -> Vec<Tiling> {
         let planes = |lines| Planes::new(taps, self.lines.keep, lines, panel.lanes);
         let one = planes(1);
-        let most_lines = one.lines_of(panel.vectors_for(&one)).min(self.lines.lines);
+        let most = one.lines_of(panel.vectors_for(&one)).min(self.lines.lines);
+        let half = most.div_ceil(2);
+        // Ends of loops would take more time than what a few vectors save.
+        let heights = match 2 * one.vectors_of(half) < panel.vectors {
+            true => &[most][..],
+            false => &[most, half],
+        };
         let mut tilings: Vec<Tiling> = Vec::new();
-        for lines in [most_lines, most_lines.div_ceil(2)] {
+        for &lines in heights {
             let planes = planes(lines);
             let most = panel.shape.most_cols(planes.plane).min(taps.channels.max(1));
             if lines == 0 || most == 0 {
-                continue;
-            }
-            // Few vectors are not worth the branches.
-            if 2 * planes.vectors_of(lines) < panel.vectors && lines < most_lines {
                 continue;
             }
             for bytes in [24 << 10, 32 << 10, 40 << 10, 48 << 10, 64 << 10, 96 << 10, 192 << 10] {

@@ -43,3 +43,31 @@ pub(super) fn stacks(mut entries: Vec<Entry>, planes: &Planes) -> (Vec<Entry>, V
     let quads = quads.flat_map(|(stacked, single)| stacked.iter().chain(single).copied());
     (quads.collect(), others)
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+
+    #[test]
+    fn quads_begin_with_an_entry_and_the_one_below() {
+        let planes = Planes {
+            line: 16,
+            phase: 80,
+            ..Planes::default()
+        };
+        let places = |entries: &[Entry]| entries.iter().map(|entry| entry.1 / 16).collect::<Vec<_>>();
+        let stacks = |lines: &[usize]| {
+            let (mixed, single) = stacks(lines.iter().map(|&line| (1.0, 16 * line)).collect(), &planes);
+            (places(&mixed), places(&single))
+        };
+        // Lines 4 and 5 are of two planes.
+        assert_eq!(stacks(&[1, 0, 4, 5, 8]), (vec![0, 1, 4, 5], vec![8]));
+        // Of three, two.
+        assert_eq!(stacks(&[0, 1, 2, 7]), (vec![0, 1, 2, 7], vec![]));
+        // Each quad has two that are not stacked.
+        assert_eq!(stacks(&[0, 1, 2, 3, 7]), (vec![0, 1, 7, 2], vec![3]));
+        assert_eq!(stacks(&[0, 1, 3]), (vec![], vec![3, 0, 1]));
+    }
+}
