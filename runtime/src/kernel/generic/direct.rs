@@ -37,6 +37,7 @@ pub(in crate::kernel) unsafe fn direct<V: Vector, const R: usize, const MOST: us
 ///
 /// # Safety
 /// As [`direct`].
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 #[inline(always)]
 pub(in crate::kernel) unsafe fn stacked<V: Vector, const MOST: usize>(panel: &Panel<'_>, y: &Output<'_>) {
     let planes = &panel.strips.planes;
@@ -45,7 +46,7 @@ pub(in crate::kernel) unsafe fn stacked<V: Vector, const MOST: usize>(panel: &Pa
     unsafe {
         match planes.folded {
             1 => by_vectors!(planes.vectors_of(lines), N if N <= MOST => {
-                by_vectors!(planes.vectors, D if N % D == 0 => tile::<V, 1, N, D, false, false>(panel, y))
+                by_vectors!(planes.vectors, D if N.is_multiple_of(D) => tile::<V, 1, N, D, false, false>(panel, y))
             }),
             _ => direct::<V, 1, MOST>(panel, y),
         }
