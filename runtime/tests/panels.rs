@@ -400,14 +400,24 @@ fn special_inputs_of_convolutions() {
 /// Nothing is left over in the threads' memory for the next layer.
 #[test]
 fn layers_share_threads() {
-    let convs = [[9, 30], [4, 6]].map(|output| Product::conv(9, 1, TAPS, output));
-    for [wide, narrow] in [[Product::flat(9, 80, 300), Product::flat(5, 33, 21)], convs] {
+    let halves = Taps { stride: [2, 2], ..TAPS };
+    let wide_conv = || Product::conv(9, 1, TAPS, [9, 30]);
+    let cases = [
+        [Product::flat(9, 80, 300), Product::flat(5, 33, 21)],
+        [wide_conv(), Product::conv(9, 1, TAPS, [4, 6])],
+        [wide_conv(), Product::conv(5, 1, TAPS, [7, 7]).padded([1; 4])],
+        [wide_conv(), Product::conv(5, 1, TAPS, [5, 14]).padded([1; 4])],
+        [wide_conv(), Product::conv(5, 1, halves, [5, 13]).padded([1, 1, 0, 0])],
+        [wide_conv(), Product::conv(5, 1, halves, [3, 7]).padded([1, 1, 0, 0])],
+    ];
+    for [wide, narrow] in cases {
         let mut rng = Rng::new(2);
         let [(wide_weights, mut wide_operands), (weights, operands)] = [wide, narrow].map(|product| {
             let weights = product.weights(&mut rng);
             (product.csr(&weights), product.operands(&mut rng))
         });
         wide_operands.x.fill(f32::NAN);
+        wide_operands.unpadded.fill(f32::NAN);
         let wide_rows = Rows::of(&wide_weights.matrix(), wide.case.cols);
         let rows = Rows::of(&weights.matrix(), narrow.case.cols);
         for (kernel, panel) in kernels() {

@@ -38,14 +38,6 @@ pub(crate) trait Vector: Copy {
     #[inline(always)]
     unsafe fn splat_four(p: *const f32) -> [Self; 4] {
         // SAFETY: the caller's promise.
-        unsafe { Self::splat_each(p) }
-    }
-
-    /// The same with a load each.
-    #[cfg_attr(not(feature = "alloc"), allow(dead_code))]
-    #[inline(always)]
-    unsafe fn splat_each(p: *const f32) -> [Self; 4] {
-        // SAFETY: the caller's promise.
         unsafe {
             [
                 Self::splat(*p),

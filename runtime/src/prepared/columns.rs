@@ -66,12 +66,19 @@ impl Lines {
             .collect()
     }
 
-    /// Bands of at most `most` whole lines, as equal as can be.
-    pub(crate) fn bands(&self, most: usize, taps: &Taps, lanes: usize) -> (Vec<PanelColumns>, Planes) {
+    /// Bands of at most `most` whole lines, as equal as can be; `None` if a channel's planes have more than
+    /// `longest` numbers.
+    pub(crate) fn bands(
+        &self,
+        most: usize,
+        taps: &Taps,
+        lanes: usize,
+        longest: usize,
+    ) -> Option<(Vec<PanelColumns>, Planes)> {
         let count = self.lines.div_ceil(most.max(1));
         let bound = |i: usize| (self.lines * i).checked_div(count).unwrap_or(0);
         let tallest = (0..count).map(|i| bound(i + 1) - bound(i)).max().unwrap_or(0);
-        let planes = Planes::new(taps, self.keep, tallest, lanes);
+        let planes = Some(Planes::new(taps, self.keep, tallest, lanes)).filter(|planes| planes.plane <= longest)?;
         let bands = (0..count).map(|i| {
             let (first, end) = (bound(i), bound(i + 1));
             let segments = (0..taps.phases()).filter_map(|phase| Some((phase, taps.origin(phase)?)));
@@ -90,7 +97,7 @@ impl Lines {
                 segments: segments.collect(),
             }
         });
-        (bands.collect(), planes)
+        Some((bands.collect(), planes))
     }
 
     fn segments(&self, first: usize, end: usize) -> Vec<Segment> {

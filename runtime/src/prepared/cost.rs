@@ -19,7 +19,7 @@ pub type Costs = [f64; TERMS];
 pub struct Machine {
     /// The CPU that was measured, in words.
     pub name: String,
-    /// Bytes of the first-level cache that panels may count on: some three quarters, the rest is for weights and sums.
+    /// Bytes of the first-level cache that panels may count on: nearly all, or three quarters, the rest is for weights and sums.
     pub l1_bytes: f64,
     /// The costs of kernels, by name.
     pub kernels: Vec<(String, Costs)>,
@@ -32,9 +32,9 @@ impl Default for Machine {
     }
 }
 
-/// Fitted by `secateur bench --calibrate`, and to the layers of whole networks.
+/// Fitted by `secateur bench --calibrate`, and to the layers of whole networks; before direct kernels stacked entries.
 const ZEN5: &[(&str, Costs)] = &include!("zen5.rs");
-/// The same.
+/// Fitted by `secateur bench --calibrate`, those of pairs and direct kernels of AVX-512 to the layers of whole networks.
 const ZEN4: &[(&str, Costs)] = &include!("zen4.rs");
 
 /// For kernels that were not measured: plausible ratios. Predictions of such a kernel are only
@@ -108,7 +108,7 @@ impl Task<'_> {
             Shape::Block { .. } => (nnz, 4.0 + 4.0 / height, height),
             Shape::Direct { rows: 1, .. } if cut.stacked.is_some() => (nnz, 6.0, 1.0),
             // An odd number of entries of a group is filled up.
-            Shape::Direct { rows: 1, .. } => (nnz + 0.5 * rows * cut.windows * cut.loops, 6.0, 1.0),
+            Shape::Direct { rows: 1, .. } => (nnz + 0.5 * rows * cut.windows * cut.groups, 6.0, 1.0),
             Shape::Direct { .. } => (nnz, 4.0 + 4.0 / height, height),
             // The shorter row of a pair is filled up: the more, the more the rows' lengths spread.
             Shape::Pair => {
@@ -144,7 +144,7 @@ impl Task<'_> {
             // Vectors of the panel that come from beyond the first-level cache.
             steps * cut.vectors * beyond / sharing,
             // Ends of loops, which are mispredicted.
-            strips * cut.windows * cut.panels * cut.loops,
+            strips * cut.windows * cut.panels * cut.groups,
             // Sums kept between windows.
             rows * cut.vectors * (cut.windows - 1.0),
             // Vectors copied into panels, and runs of them.
@@ -173,9 +173,12 @@ impl Task<'_> {
                 panel.lanes,
             );
             // Entries that may be stacked, and lines of these that are loaded once.
-            let [below, lines] = [taps.kernel[0] as f64, self.lines.lines as f64 / bands as f64].map(|n| (n - 1.0) / n);
-            let next = taps.stride[0] == 1 && taps.dilation == 1;
-            let stacks = matches!(panel.shape, Shape::Direct { stacked: true, .. }) && planes.folded == 1;
+            let next = match taps.stride[0].is_multiple_of(taps.dilation.max(1)) {
+                true => taps.stride[0] / taps.dilation.max(1),
+                false => taps.kernel[0],
+            };
+            let share = |all: usize, without: usize| all.saturating_sub(without) as f64 / all.max(1) as f64;
+            let saved = share(taps.kernel[0], next) * share(self.lines.lines, bands);
             let bands = bands as f64;
             let copies = taps.phases() * planes.folded;
             return Cut {
@@ -185,8 +188,8 @@ impl Task<'_> {
                 panels: bands,
                 line: (planes.plane / panel.lanes) as f64,
                 segments: copies as f64 * (self.lines.lines as f64 / bands + taps.halo() as f64),
-                loops: taps.reaches() as f64,
-                stacked: stacks.then_some(if next { below * lines } else { 0.0 }),
+                groups: taps.reaches() as f64,
+                stacked: panel.shape.is_stacked(&planes).then_some(saved),
             };
         }
         let (columns, cols) = (self.lines.columns(), self.rows.cols());
@@ -213,7 +216,7 @@ impl Task<'_> {
                 true => 1.0,
                 false => columns as f64 / panels / keep + 1.0 - 1.0 / keep,
             },
-            loops: 1.0,
+            groups: 1.0,
             stacked: None,
         }
     }
@@ -231,8 +234,8 @@ struct Cut {
     line: f64,
     /// Runs that these are copied in.
     segments: f64,
-    /// Loops of a strip in a window.
-    loops: f64,
+    /// Groups of a strip in a window: each is one loop or two.
+    groups: f64,
     /// If entries of a direct kernel are stacked: the share of loads that this could save.
     stacked: Option<f64>,
 }

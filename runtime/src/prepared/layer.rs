@@ -127,9 +127,10 @@ impl Layer {
                 let one = Planes::new(&taps, task.lines.keep, 1, panel.lanes);
                 let most = one.lines_of(vectors.min(panel.vectors_for(&one)));
                 let most = shared(task.lines.lines, Some(most).filter(|&lines| lines > 0)?, threads);
-                let (bands, planes) = task.lines.bands(most, &taps, panel.lanes);
                 // A plane may be larger than offsets reach.
-                (panel.shape.most_cols(planes.plane) > 0).then_some((bands, Cut::Planes(shape, taps, planes)))
+                let longest = panel.shape.most_cols(1);
+                let (bands, planes) = task.lines.bands(most, &taps, panel.lanes, longest)?;
+                Some((bands, Cut::Planes(shape, taps, planes)))
             }
             _ => {
                 let dense = matches!(panel.shape, Shape::Dense { .. });

@@ -143,7 +143,7 @@ impl<'t> Task<'t> {
     }
 
     /// The least time of a few runs of each layer, in nanoseconds. They take turns: what disturbs the machine for
-    /// a while disturbs all, and as in a network, the processor has forgotten where loops end when a layer runs again.
+    /// a while disturbs all; and where there are many, the processor forgets where a layer's loops end, as in a network.
     #[cfg(feature = "std")]
     pub fn measure(&self, layers: &[Layer], threads: &mut Threads) -> Vec<f64> {
         use std::time::{Duration, Instant};
@@ -242,12 +242,12 @@ impl<'t> Task<'t> {
     fn direct_tilings(&self, panel: &PanelKernel, taps: &Taps) -> Vec<Tiling> {
         let planes = |lines| Planes::new(taps, self.lines.keep, lines, panel.lanes);
         let one = planes(1);
-        let most = one.lines_of(panel.vectors_for(&one)).min(self.lines.lines);
-        let half = most.div_ceil(2);
-        // Ends of loops would take more time than what a few vectors save.
+        let tallest = one.lines_of(panel.vectors_for(&one)).min(self.lines.lines);
+        let half = tallest.div_ceil(2);
+        // Not a few vectors: ends of loops would take more time than them.
         let heights = match 2 * one.vectors_of(half) < panel.vectors {
-            true => &[most][..],
-            false => &[most, half],
+            true => &[tallest][..],
+            false => &[tallest, half],
         };
         let mut tilings: Vec<Tiling> = Vec::new();
         for &lines in heights {

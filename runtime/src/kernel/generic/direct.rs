@@ -44,11 +44,11 @@ pub(in crate::kernel) unsafe fn stacked<V: Vector, const MOST: usize>(panel: &Pa
     let lines = panel.columns.checked_div(planes.keep).unwrap_or(0);
     // SAFETY: the caller's promise.
     unsafe {
-        match planes.folded {
-            1 => by_vectors!(planes.vectors_of(lines), N if N <= MOST => {
+        match panel.strips.shape.is_stacked(planes) {
+            true => by_vectors!(planes.vectors_of(lines), N if N <= MOST => {
                 by_vectors!(planes.vectors, D if N.is_multiple_of(D) => tile::<V, 1, N, D, false, false>(panel, y))
             }),
-            _ => direct::<V, 1, MOST>(panel, y),
+            false => direct::<V, 1, MOST>(panel, y),
         }
     }
 }
@@ -84,8 +84,8 @@ unsafe fn tile<V: Vector, const R: usize, const N: usize, const D: usize, const 
                         multiply_rows(&mut sums, step.add(1).cast(), line);
                     }
                 } else if D > 0 {
-                    let stacked = steps.end(index + 1);
-                    add_stacked::<V, N, D, HALF>(&mut sums[0], &mut steps, stacked, end);
+                    let mixed = steps.end(index + 1);
+                    add_stacked::<V, N, D, HALF>(&mut sums[0], &mut steps, mixed, end);
                 } else {
                     add_even::<V, N, TWO, HALF>(&mut sums[0], &mut steps, end);
                 }
@@ -107,17 +107,17 @@ unsafe fn tile<V: Vector, const R: usize, const N: usize, const D: usize, const 
     }
 }
 
-/// A group of entries of one row, quads with stacked entries up to `stacked`.
+/// A group of entries of one row, mixed quads up to `mixed`.
 #[inline(always)]
 unsafe fn add_stacked<V: Vector, const N: usize, const D: usize, const HALF: bool>(
     sums: &mut Sums<V, N, HALF>,
     steps: &mut Steps<'_>,
-    stacked: *const u32,
+    mixed: *const u32,
     end: *const u32,
 ) {
     // SAFETY: the caller's.
     unsafe {
-        while steps.at() < stacked {
+        while steps.at() < mixed {
             let ([a, _, c, d], [w, x, y, z]) = steps.quad::<V>();
             sums.multiply_stacked::<D>([w, x], a);
             sums.multiply(y, c);

@@ -13,7 +13,8 @@ use crate::kernel::vector::Vector;
 /// # Safety
 /// The CPU has the instruction set of `V`; `panel` has
 /// [`crate::kernel::panel::PanelKernel::panel_len`] numbers; each segment
-/// lies in a line with all its vectors. Runs that are not in the source are left out.
+/// lies in a line, with all its vectors unless it is one of planes. Runs that are not in the source are left out, or
+/// zeros in planes.
 #[inline(always)]
 pub(in crate::kernel) unsafe fn pack<V: Vector>(pack: &Pack<'_>, panel: &mut [f32]) {
     // SAFETY: the caller's promise.

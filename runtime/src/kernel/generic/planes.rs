@@ -8,7 +8,7 @@ use super::panel::by_vectors;
 use crate::kernel::panel::{Pack, Segment};
 use crate::kernel::vector::Vector;
 
-/// Writes all lines of the planes of each channel of the window.
+/// Writes all segments, which are lines of planes, of each channel of the window.
 ///
 /// # Safety
 /// As [`super::pack::pack`].

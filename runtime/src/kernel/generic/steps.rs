@@ -1,6 +1,6 @@
 //! Walking through the steps of strips, one strip after the other.
 
-use crate::kernel::panel::{OFFSET_UNIT, Panel};
+use crate::kernel::panel::{OFFSET_UNIT, Panel, QUAD_BYTES};
 use crate::kernel::vector::Vector;
 
 /// Quads whose offsets are read before they are needed.
@@ -10,9 +10,9 @@ use crate::kernel::vector::Vector;
 /// such kernels reach 1.3 multiply-adds a cycle, with offsets read so far ahead 1.8.
 const AHEAD: usize = 2;
 /// Words of a quad.
-const QUAD: usize = 6;
+const QUAD: usize = QUAD_BYTES / 4;
 /// Bytes of an entry, a quarter of a quad.
-pub(super) const ENTRY_BYTES: usize = QUAD;
+pub(super) const ENTRY_BYTES: usize = QUAD_BYTES / 4;
 
 /// The offsets of a quad, 16 bits each.
 #[derive(Clone, Copy)]

@@ -120,7 +120,7 @@ impl<V: Vector, const N: usize, const HALF: bool> Sums<V, N, HALF> {
     }
 
     /// Adds `w[0] · line` and `w[1]` times what lies `D <= N` vectors behind it: what the two have in common is read
-    /// once for both.
+    /// once for both. There is no half.
     #[inline(always)]
     pub(super) unsafe fn multiply_stacked<const D: usize>(&mut self, w: [V; 2], line: *const f32) {
         // SAFETY: see the impl; the line has `D` vectors more.
@@ -136,14 +136,7 @@ impl<V: Vector, const N: usize, const HALF: bool> Sums<V, N, HALF> {
             }
             for i in N..N + D {
                 let x = V::load(line.add(i * V::LANES));
-                if HALF && i == N {
-                    self.half = x.low().mul_add(w[0].low(), self.half);
-                }
                 self.whole[i - D] = x.mul_add(w[1], self.whole[i - D]);
-            }
-            if HALF {
-                let x = V::Half::load(line.add((N + D) * V::LANES));
-                self.half = x.mul_add(w[1].low(), self.half);
             }
         }
     }

@@ -6,7 +6,7 @@
 //! that they reach to the right, the farthest first (`kx`, if the stride is 1): a non-zero at
 //! `(ci, ky, kx)` multiplies the lines from `ky` on of channel `ci`, as they are, and between
 //! two groups the sums move down by one lane, since `Y[x] = P0[x] + P1[x + 1] + P2[x + 2]`.
-//! Inside a group, entries of neighbouring kernel rows share what they load (see [`super::stacks`]).
+//! Where lines have vectors of their own, entries of a group may share what they load (see [`super::stacks`]).
 //!
 //! Two lines that are short share a vector. A plane has two copies then, the second from the second line on: so
 //! each line begins a vector in one of them. What would be behind a line's end is the padding before the next line.
@@ -85,6 +85,8 @@ impl Taps {
 /// How the planes of a direct panel lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Planes {
+    /// Most lines of a panel.
+    pub lines: usize,
     /// Lines that share vectors, 1 or 2, and copies of a phase plane.
     pub folded: usize,
     /// Vectors of so many lines.
@@ -112,6 +114,7 @@ impl Planes {
         let line = vectors * lanes / folded;
         let copy = (lines.div_ceil(folded) + taps.halo() / folded) * folded * line;
         Self {
+            lines,
             folded,
             vectors,
             line,
@@ -141,11 +144,18 @@ impl Planes {
 
 impl Strips {
     /// Repacks `rows` in windows of `window` channels, for a direct kernel of that shape; else as [`Strips::new`].
-    pub fn direct(rows: &Rows, shape: Shape, taps: &Taps, planes: Planes, window: usize, part_count: usize) -> Self {
+    pub(crate) fn direct(
+        rows: &Rows,
+        shape: Shape,
+        taps: &Taps,
+        planes: Planes,
+        window: usize,
+        part_count: usize,
+    ) -> Self {
         let height = shape.rows();
         let mut strips = Self::empty(rows, shape, taps.channels, window, planes.plane, part_count);
         strips.planes = planes;
-        strips.loops = match strips.stacks() {
+        strips.loops = match shape.is_stacked(&planes) {
             true => 2 * taps.reaches(),
             false => taps.reaches(),
         };
@@ -170,11 +180,6 @@ impl Strips {
         strips
     }
 
-    /// Whether the entries of a group that are stacked have a loop of their own.
-    fn stacks(&self) -> bool {
-        matches!(self.shape(), Shape::Direct { stacked: true, .. }) && self.planes.folded == 1
-    }
-
     /// The loops over the entries of a group, in a window of `channels`.
     fn push_direct(&mut self, mut entries: Vec<Entry>, channels: usize) {
         let height = self.shape().rows();
@@ -185,15 +190,15 @@ impl Strips {
             }
             return self.end_loop(0);
         }
-        if self.stacks() {
-            let (mixed, single) = stacks(entries, &self.planes);
-            self.push_quads(mixed);
-            entries = single;
+        if self.shape().is_stacked(&self.planes) {
+            let (mixed, others) = stacks(entries, &self.planes);
+            self.push_quads(&mixed);
+            entries = others;
         } else if entries.len() % 2 == 1 {
             // Where an entry takes little time, a multiplication by zero takes less than a branch that is mispredicted.
             entries.push((0.0, channels * self.planes.plane));
         }
-        self.push_quads(entries);
+        self.push_quads(&entries);
     }
 
     /// Values and places in the panel of each group of the strip that starts at `row`, row by row.

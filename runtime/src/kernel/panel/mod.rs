@@ -22,7 +22,7 @@ pub use direct::{Planes, Taps};
 pub use output::Output;
 pub use pack::{Pack, Segment};
 pub use rows::Rows;
-pub(in crate::kernel) use strips::OFFSET_UNIT;
+pub(in crate::kernel) use strips::{OFFSET_UNIT, QUAD_BYTES};
 pub use strips::{Shape, Strips, Window};
 
 use secateur_format::Activation;
@@ -115,11 +115,21 @@ impl PanelKernel {
         if !(1..=2).contains(&pack.step) {
             return;
         }
-        let fits = |s: &Segment| match pack.line {
-            Some(line) => s.zeros as usize + s.len as usize <= line && s.at as usize + line <= pack.stride,
-            None => (s.at as usize + s.len as usize).next_multiple_of(self.lanes) <= pack.stride,
+        // Lengths of 32 bits, which fit a number of 64.
+        let fits = |s: &Segment| {
+            let [at, zeros, len, stride] = [s.at.into(), s.zeros.into(), s.len.into(), pack.stride as u64];
+            match pack.line {
+                Some(line) => zeros + len <= line as u64 && at <= stride.saturating_sub(line as u64),
+                None => u64::next_multiple_of(at + len, self.lanes as u64) <= stride,
+            }
         };
-        if panel.len() < self.panel_len(pack.cols, pack.stride) || !pack.segments.iter().all(fits) {
+        let line_fits = pack.line.is_none_or(|line| line <= pack.stride);
+        let needed = pack
+            .cols
+            .checked_add(1)
+            .and_then(|lines| lines.checked_mul(pack.stride));
+        let has_room = needed.is_some_and(|needed| needed.saturating_add(self.lanes) <= panel.len());
+        if !has_room || !line_fits || !pack.segments.iter().all(fits) {
             return;
         }
         // SAFETY: kernels are only reached through the registry if this CPU has
@@ -142,6 +152,7 @@ impl PanelKernel {
             Shape::Direct { .. } => {
                 let lines = columns.checked_div(planes.keep).unwrap_or(0);
                 lines * planes.keep == columns
+                    && lines <= planes.lines
                     && planes.vectors_of(lines) <= self.vectors_for(planes)
                     && planes.keep <= planes.line
                     && planes.line * planes.folded == planes.vectors * self.lanes

@@ -1,8 +1,8 @@
 //! Which entries of a row of a direct convolution share what they load.
 //!
-//! Two kernel positions one above the other multiply the same lines but for one: a line that is the second output
-//! line's first is the first output line's second. Such entries are *stacked*, and their lines loaded once. Where
-//! loads take as long as multiply-adds, a stack among each few entries is enough to keep the loads behind.
+//! Of two kernel positions one above the other (in a phase plane), the lower one multiplies the lines from the second on that the
+//! upper one multiplies, and one more. Such entries are *stacked*: what both need is loaded once. Where
+//! loads take as long as multiply-adds, a stack among each few entries is enough for loads not to matter.
 
 use alloc::vec::Vec;
 

@@ -27,8 +27,8 @@ pub enum Shape {
     },
     /// `rows` rows of a direct convolution that share their columns, group after group of kernel
     /// columns. Steps are an offset and `rows` values, or, of one row, entries in quads: first, in a loop by themselves,
-    /// those that begin with two stacked entries (see [`super::stacks`]), then the others. Where none are stacked there is
-    /// no loop for them, and an odd number of entries is filled up with a zero.
+    /// those that begin with two stacked entries (see [`super::stacks`]), then the others. Kernels that do not stack
+    /// have no loop for them, and an odd number of entries is filled up with a zero.
     Direct {
         /// 1, 2 or 4.
         rows: usize,
@@ -49,10 +49,15 @@ impl Shape {
     /// Bytes of a step.
     fn step_bytes(self) -> usize {
         match self {
-            Self::Pair | Self::Direct { rows: 1, .. } => 6,
+            Self::Pair | Self::Direct { rows: 1, .. } => QUAD_BYTES / 4,
             Self::Block { rows } | Self::Direct { rows, .. } => 4 * (rows + 1),
             Self::Dense { rows } => 4 * rows,
         }
+    }
+
+    /// Whether entries that are stacked have a loop of their own, in panels of such planes.
+    pub(crate) fn is_stacked(self, planes: &Planes) -> bool {
+        matches!(self, Self::Direct { rows: 1, stacked: true }) && planes.folded == 1
     }
 
     /// Steps that lie together.
@@ -72,6 +77,8 @@ impl Shape {
     }
 }
 
+/// Bytes of four offsets and four values.
+pub(in crate::kernel) const QUAD_BYTES: usize = 24;
 /// Numbers that the offsets of quads count: so 16 bits are enough for a panel.
 pub(in crate::kernel) const OFFSET_UNIT: usize = 2;
 
@@ -313,8 +320,8 @@ impl Strips {
         // Loops of equal length follow each other.
         all.sort_by_key(|pair| core::cmp::Reverse((pair.own.len(), pair.mixed.len())));
         for pair in all {
-            self.push_quads(pair.mixed);
-            self.push_quads(pair.own);
+            self.push_quads(&pair.mixed);
+            self.push_quads(&pair.own);
             self.order.push(pair.rows);
         }
     }
@@ -340,7 +347,7 @@ impl Strips {
     }
 
     /// A loop of entries in quads.
-    pub(super) fn push_quads(&mut self, entries: Vec<Entry>) {
+    pub(super) fn push_quads(&mut self, entries: &[Entry]) {
         for entries in entries.chunks(4) {
             let mut quad = [Entry::default(); 4];
             quad[..entries.len()].copy_from_slice(entries);
