@@ -27,7 +27,7 @@ pub enum Shape {
     },
     /// `rows` rows of a direct convolution that share their columns, group after group of kernel
     /// columns. Steps are an offset and `rows` values, or, of one row, entries in quads: first, in a loop by themselves,
-    /// those that begin with two stacked entries (see [`super::stacks`]), then the others. Kernels that do not stack
+    /// those that begin with two stacked entries (see `stacks.rs`), then the others. Kernels that do not stack
     /// have no loop for them, and an odd number of entries is filled up with a zero.
     Direct {
         /// 1, 2 or 4.
